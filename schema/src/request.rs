@@ -1,0 +1,131 @@
+//! Requests: what the engine makes of events, and the rows of the `requests` table.
+
+use std::net::SocketAddr;
+
+use crate::event::names;
+
+/// One request, with its response where there was one.
+///
+/// Texts are borrowed from the engine for the duration of the call that hands the request out. `None` means
+/// not observed; nothing is invented.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Request<'a> {
+    /// Service name of the captured process; empty when not known.
+    pub service: &'a str,
+    /// Process that served or called.
+    pub pid: u32,
+    /// Thread that read (server) or wrote (client) the first byte.
+    pub tid: u32,
+    /// Whether the captured process served or called.
+    pub kind: Kind,
+    /// Protocol and version.
+    pub protocol: Protocol,
+    /// Library the plaintext came from, for TLS connections.
+    pub tls: Option<&'a str>,
+    /// Method as sent.
+    pub method: Option<&'a str>,
+    /// `http` or `https`.
+    pub scheme: Option<&'a str>,
+    /// `Host` header or authority of the target, as sent.
+    pub authority: Option<&'a str>,
+    /// Path without the query.
+    pub path: Option<&'a str>,
+    /// Query without the question mark.
+    pub query: Option<&'a str>,
+    /// Path after the route rules.
+    pub route: Option<&'a str>,
+    /// HTTP status.
+    pub status: Option<u16>,
+    /// gRPC service.
+    pub rpc_service: Option<&'a str>,
+    /// gRPC method.
+    pub rpc_method: Option<&'a str>,
+    /// gRPC status.
+    pub rpc_status: Option<u32>,
+    /// Failed by the rules of `docs/metrics.md`.
+    pub error: bool,
+    /// First byte read (server) or written (client); monotonic nanoseconds.
+    pub start_ns: u64,
+    /// Last byte of the response; monotonic nanoseconds.
+    pub end_ns: Option<u64>,
+    /// From the moment the request could have been read to the end; nanoseconds.
+    pub duration_ns: Option<u64>,
+    /// From start to end; nanoseconds.
+    pub service_ns: Option<u64>,
+    /// From the moment the request could have been read to its start; nanoseconds.
+    pub queue_ns: Option<u64>,
+    /// Body bytes of the request: chunk framing taken off, content encoding left on.
+    pub request_bytes: Option<u64>,
+    /// Body bytes of the response, likewise.
+    pub response_bytes: Option<u64>,
+    /// Address of the side that sent the request.
+    pub client: Option<SocketAddr>,
+    /// Address of the side that answered.
+    pub server: Option<SocketAddr>,
+    /// Connection id.
+    pub connection: u64,
+    /// HTTP/2 stream.
+    pub stream: Option<u32>,
+    /// Position of the request on its connection, from 0.
+    pub ordinal: u64,
+    /// W3C trace id, 32 hexadecimal digits.
+    pub trace_id: Option<&'a str>,
+    /// Span id of this request, 16 hexadecimal digits.
+    pub span_id: Option<&'a str>,
+    /// Span id of the caller, 16 hexadecimal digits.
+    pub parent_id: Option<&'a str>,
+    /// Why there is no more to this request.
+    pub end_reason: EndReason,
+    /// When that was known; monotonic nanoseconds. Requests are ordered by `(ended_ns, connection, ordinal)`.
+    pub ended_ns: u64,
+}
+
+/// The role of the captured process in a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// It answered: inbound.
+    Server,
+    /// It asked: outbound.
+    Client,
+}
+
+/// Protocol of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+    /// HTTP/2.
+    Http2,
+    /// gRPC over HTTP/2.
+    Grpc,
+}
+
+/// Why a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EndReason {
+    /// Its response was seen to the end.
+    Response,
+    /// The stream was reset.
+    Reset,
+    /// The connection closed first.
+    Closed,
+    /// The capture ended first.
+    CaptureEnd,
+    /// Bytes are missing that were needed.
+    Gap,
+    /// The connection went on with another protocol (101, or CONNECT with 2xx).
+    ProtocolSwitch,
+}
+
+names!(Kind { Server = "server", Client = "client" });
+names!(Protocol { Http10 = "http/1.0", Http11 = "http/1.1", Http2 = "http/2", Grpc = "grpc" });
+names!(EndReason {
+    Response = "response",
+    Reset = "reset",
+    Closed = "closed",
+    CaptureEnd = "capture_end",
+    Gap = "gap",
+    ProtocolSwitch = "protocol_switch",
+});

@@ -1,0 +1,326 @@
+//! The records the kernel programs put into the ring buffer, byte for byte.
+//!
+//! Shared by `ebpf`, which fills them, and `capture`, which decodes them with [`Record::decode`]. Everything
+//! is `repr(C)` without implicit padding, in the byte order of the machine: records never leave it.
+
+use core::mem::{offset_of, size_of};
+
+/// The payload sizes a data record is reserved in: the smallest that fits is taken, since the verifier
+/// accepts constant sizes only.
+pub const PAYLOAD_CLASSES: [usize; 4] = [256, 1024, 4096, 16384];
+
+/// The most payload bytes that one record carries, and so the upper limit of the snaplen.
+pub const MAX_PAYLOAD: usize = PAYLOAD_CLASSES[3];
+
+/// Bytes kept from the end of a call that is longer than what is copied of its beginning. Servers send a
+/// head, all chunks and the last chunk in one call: the end of the message is in these bytes.
+pub const TAIL: usize = 64;
+
+/// Payload bytes kept of every call, also when the snaplen of its message is used up: enough to see the
+/// size line of a chunk, or that a new message begins here.
+pub const FLOOR: usize = PAYLOAD_CLASSES[0] - TAIL;
+
+/// Segments of an I/O vector that are walked (`UIO_MAXIOV` of the kernel is 1024).
+pub const MAX_SEGMENTS: usize = 512;
+
+/// What a record tells; the value of [`Head::kind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// A connection was established, or seen for the first time: a [`Socket`].
+    Open = 1,
+    /// A socket call moved bytes: a [`Data`] and its payload.
+    Data = 2,
+    /// A connection, or one direction of it, ended: a [`Close`].
+    Close = 3,
+    /// A socket began to listen: a [`Socket`].
+    Listen = 4,
+    /// A process appeared, changed or ended: a [`Process`].
+    Process = 5,
+}
+
+/// Which way bytes moved, seen from the captured process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Direction {
+    /// The process read them.
+    Receive = 0,
+    /// The process wrote them.
+    Send = 1,
+}
+
+/// How a connection came to be known; the value of [`Socket::origin`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Origin {
+    /// A listening socket of a target accepted it.
+    Accept = 1,
+    /// A target connected it.
+    Connect = 2,
+    /// It was already there when it was first seen: earlier bytes are unknown.
+    Found = 3,
+}
+
+/// What happened to a process; the value of [`Process::change`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Change {
+    /// A target forked it, so it is a target too.
+    Start = 1,
+    /// It runs another program from here on.
+    Exec = 2,
+    /// Its last thread ended.
+    Exit = 3,
+    /// It served a connection of a selected port, and is a target from here on.
+    Adopt = 4,
+}
+
+/// Indexes of the per-CPU counters the kernel programs keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Counter {
+    /// Records handed to the ring buffer.
+    Recorded = 0,
+    /// Records lost because the ring buffer was full.
+    RingFull = 1,
+    /// Calls not recorded because the kernel had no memory for the state of their connection.
+    StorageFull = 2,
+    /// Data records whose payload could not be read from the process: they carry lengths only.
+    PayloadFault = 3,
+    /// Data records with more segments than [`MAX_SEGMENTS`]: their payload is cut short.
+    SegmentLimit = 4,
+    /// Processes not followed because the table of targets was full.
+    TargetsFull = 5,
+}
+
+/// How many counters there are.
+pub const COUNTERS: u32 = 6;
+
+/// The beginning of every record.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Head {
+    /// `CLOCK_MONOTONIC`, nanoseconds.
+    pub ts_ns: u64,
+    /// Number of this record on its CPU; lost records take numbers too.
+    pub seq: u64,
+    /// Socket cookie, never reused; 0 in a [`Process`].
+    pub connection: u64,
+    /// Process (thread-group) id in the initial namespace; 0 where the kernel acted on its own.
+    pub pid: u32,
+    /// Thread id in the initial namespace; 0 where the kernel acted on its own.
+    pub tid: u32,
+    /// CPU the record was made on.
+    pub cpu: u16,
+    /// A [`Kind`].
+    pub kind: u8,
+    /// Zero.
+    pub pad: [u8; 5],
+}
+
+/// Bytes moved by one socket call. The payload follows; the last [`Data::tail`] bytes of the record are
+/// the last bytes of the call.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Data {
+    /// Common part.
+    pub head: Head,
+    /// Bytes that had moved in this direction before this call.
+    pub position: u64,
+    /// Bytes this call moved.
+    pub length: u32,
+    /// Bytes of its beginning in the payload.
+    pub captured: u32,
+    /// Bytes of its end at the end of the record, when `captured` is less than `length`.
+    pub tail: u32,
+    /// Number of the system call; says whether there was a user buffer at all.
+    pub call: u16,
+    /// A [`Direction`].
+    pub direction: u8,
+    /// Zero: a socket. Other sources are TLS libraries.
+    pub source: u8,
+}
+
+/// A connection, or a listening socket, with its addresses.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Socket {
+    /// Common part.
+    pub head: Head,
+    /// IPv6 address, or an IPv4 address in its first four bytes.
+    pub local: [u8; 16],
+    /// The same of the peer; zero when listening.
+    pub remote: [u8; 16],
+    /// Local port, in the byte order of the machine.
+    pub local_port: u16,
+    /// Peer's port, in the byte order of the machine; zero when listening.
+    pub remote_port: u16,
+    /// `AF_INET` (2) or `AF_INET6` (10).
+    pub family: u16,
+    /// An [`Origin`]; zero when listening.
+    pub origin: u8,
+    /// Zero.
+    pub pad: u8,
+}
+
+/// The end of a connection, or of one direction of it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Close {
+    /// Common part.
+    pub head: Head,
+    /// Bytes the process had read by then.
+    pub received: u64,
+    /// Bytes the process had written by then.
+    pub sent: u64,
+    /// A [`Direction`] that ended, or 255 for the whole connection.
+    pub direction: u8,
+    /// Zero.
+    pub pad: [u8; 7],
+}
+
+/// A change in the life of a target process; `head.pid` is the process.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Process {
+    /// Common part.
+    pub head: Head,
+    /// The process that forked it; 0 where that does not apply.
+    pub parent: u32,
+    /// A [`Change`].
+    pub change: u8,
+    /// Zero.
+    pub pad: [u8; 3],
+}
+
+const _: () = {
+    assert!(size_of::<Head>() == 40);
+    assert!(size_of::<Data>() == 64);
+    assert!(size_of::<Socket>() == 80);
+    assert!(size_of::<Close>() == 64);
+    assert!(size_of::<Process>() == 48);
+    assert!(offset_of!(Data, position) == 40);
+    assert!(offset_of!(Socket, family) == 76);
+};
+
+/// A decoded record: a view into the ring buffer.
+#[derive(Clone, Copy, Debug)]
+pub enum Record<'a> {
+    /// [`Kind::Open`].
+    Open(&'a Socket),
+    /// [`Kind::Data`], with the beginning and the end of the call's bytes.
+    Data(&'a Data, &'a [u8], &'a [u8]),
+    /// [`Kind::Close`].
+    Close(&'a Close),
+    /// [`Kind::Listen`].
+    Listen(&'a Socket),
+    /// [`Kind::Process`].
+    Process(&'a Process),
+}
+
+/// Marks the records above: plain integers without padding, so any bytes of the right size are a value.
+///
+/// # Safety
+///
+/// Only for `repr(C)` structs of integers and byte arrays without padding.
+unsafe trait Plain {}
+// SAFETY: the sizes asserted above equal the sums of the field sizes; all fields are integers.
+unsafe impl Plain for Head {}
+// SAFETY: as above.
+unsafe impl Plain for Data {}
+// SAFETY: as above.
+unsafe impl Plain for Socket {}
+// SAFETY: as above.
+unsafe impl Plain for Close {}
+// SAFETY: as above.
+unsafe impl Plain for Process {}
+
+fn view<T: Plain>(bytes: &[u8]) -> Option<&T> {
+    let fits = bytes.len() >= size_of::<T>() && bytes.as_ptr().cast::<T>().is_aligned();
+    // SAFETY: `bytes` is long enough and aligned for `T`, which is valid for any bit pattern (`Plain`).
+    fits.then(|| unsafe { &*bytes.as_ptr().cast::<T>() })
+}
+
+impl<'a> Record<'a> {
+    /// Decodes one record. `bytes` must be 8-byte aligned, as ring buffer entries are.
+    ///
+    /// None when the bytes are no record of this version: too short, unaligned, or of an unknown kind.
+    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
+        match view::<Head>(bytes)?.kind {
+            kind if kind == Kind::Open as u8 => view(bytes).map(Record::Open),
+            kind if kind == Kind::Listen as u8 => view(bytes).map(Record::Listen),
+            kind if kind == Kind::Close as u8 => view(bytes).map(Record::Close),
+            kind if kind == Kind::Process as u8 => view(bytes).map(Record::Process),
+            kind if kind == Kind::Data as u8 => {
+                let data: &Data = view(bytes)?;
+                let payload = &bytes[size_of::<Data>()..];
+                let end = payload.len().checked_sub(data.tail as usize)?;
+                Some(Record::Data(
+                    data,
+                    payload[..end].get(..data.captured as usize)?,
+                    &payload[end..],
+                ))
+            }
+            _ => None,
+        }
+    }
+
+    /// The part every record begins with.
+    pub fn head(&self) -> &'a Head {
+        match self {
+            Record::Open(socket) | Record::Listen(socket) => &socket.head,
+            Record::Data(data, ..) => &data.head,
+            Record::Close(close) => &close.head,
+            Record::Process(process) => &process.head,
+        }
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+
+    /// An 8-byte aligned record with a payload of `payload` bytes.
+    fn record(kind: u8, captured: u32, tail: u32, payload: usize) -> Vec<u64> {
+        let mut words = vec![0u64; (size_of::<Data>() + payload) / 8];
+        words[4] = u64::from_ne_bytes([0, 0, kind, 0, 0, 0, 0, 0]);
+        words[6] = u64::from_ne_bytes({
+            let mut bytes = [0; 8];
+            bytes[4..].copy_from_slice(&captured.to_ne_bytes());
+            bytes
+        });
+        words[7] = u64::from(tail);
+        words
+    }
+
+    fn bytes(words: &[u64]) -> &[u8] {
+        // SAFETY: any u64 is eight valid bytes.
+        unsafe { core::slice::from_raw_parts(words.as_ptr().cast(), words.len() * 8) }
+    }
+
+    #[test]
+    fn data_splits_into_beginning_and_end() {
+        let words = record(Kind::Data as u8, 192, 64, 256);
+        let Some(Record::Data(data, payload, tail)) = Record::decode(bytes(&words)) else {
+            panic!("not decoded");
+        };
+        assert_eq!((data.captured, payload.len(), tail.len()), (192, 192, 64));
+    }
+
+    #[test]
+    fn lies_about_lengths_are_refused() {
+        for (captured, tail) in [(257, 0), (193, 64), (0, 257), (u32::MAX, u32::MAX)] {
+            let words = record(Kind::Data as u8, captured, tail, 256);
+            assert!(Record::decode(bytes(&words)).is_none(), "{captured} {tail}");
+        }
+    }
+
+    #[test]
+    fn short_unaligned_and_unknown_are_refused() {
+        let words = record(Kind::Data as u8, 0, 0, 0);
+        assert!(Record::decode(&bytes(&words)[..40]).is_none());
+        assert!(Record::decode(&bytes(&words)[1..]).is_none());
+        assert!(Record::decode(&[]).is_none());
+        assert!(Record::decode(bytes(&record(99, 0, 0, 0))).is_none());
+    }
+}

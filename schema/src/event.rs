@@ -6,6 +6,20 @@ use std::net::SocketAddr;
 
 pub use crate::wire::{Change, Direction, Origin};
 
+/// Turns event time into wall time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clock {
+    /// `CLOCK_REALTIME` minus `CLOCK_MONOTONIC` when the capture began, nanoseconds.
+    pub offset_ns: i64,
+}
+
+impl Clock {
+    /// Nanoseconds since 1970-01-01 UTC of an event time.
+    pub fn wall_ns(self, ts_ns: u64) -> i64 {
+        self.offset_ns.saturating_add_unsigned(ts_ns)
+    }
+}
+
 /// One captured event.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Event<'a> {
@@ -62,10 +76,13 @@ pub struct Data<'a> {
     pub direction: Direction,
     /// Where the bytes were seen.
     pub source: Source,
-    /// The call that moved them, named as in the manual pages.
-    pub call: &'a str,
+    /// The system call that moved them.
+    pub call: Call,
     /// Stream position before the call: bytes moved earlier in this direction since the connection was known.
     pub position: u64,
+    /// When the bytes that a read found had arrived, on the clock of [`Event::ts_ns`]. None when not known,
+    /// and for writes.
+    pub ready_ns: Option<u64>,
     /// Bytes moved.
     pub length: u32,
     /// The first of them. Shorter than `length` when the snaplen cut them or the call has no buffer.
@@ -83,6 +100,26 @@ pub enum Source {
     OpenSsl,
     /// Go's crypto/tls: plaintext.
     Go,
+}
+
+/// The system call that moved the bytes of a [`Data`], named as in its manual page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the manual pages say what these calls do")]
+pub enum Call {
+    Read,
+    Write,
+    Readv,
+    Writev,
+    Recvfrom,
+    Sendto,
+    Recvmsg,
+    Sendmsg,
+    Recvmmsg,
+    Sendmmsg,
+    Sendfile,
+    Splice,
+    /// Any other way, `io_uring` among them: no user buffer is known, so there is no payload.
+    Other,
 }
 
 /// The end of a connection, or of one direction of it.
@@ -120,15 +157,18 @@ pub struct Loss<'a> {
 }
 
 macro_rules! names {
-    ($(#[$meta:meta])* $type:ty { $($variant:ident = $name:literal),+ $(,)? }) => {
+    ($vis:vis $type:ty { $($variant:ident = $name:literal),+ $(,)? }) => {
         impl $type {
+            /// Every value.
+            $vis const ALL: &[Self] = &[$(Self::$variant),+];
+
             /// The name in files and outputs.
-            pub const fn name(self) -> &'static str {
+            $vis const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
             }
 
             /// The value of a name; None when it is none of ours.
-            pub fn from_name(name: &str) -> Option<Self> {
+            $vis fn from_name(name: &str) -> Option<Self> {
                 match name { $($name => Some(Self::$variant),)+ _ => None }
             }
         }
@@ -136,7 +176,22 @@ macro_rules! names {
 }
 pub(crate) use names;
 
-names!(Direction { Receive = "receive", Send = "send" });
-names!(Source { Socket = "socket", OpenSsl = "openssl", Go = "go" });
-names!(Origin { Accept = "accept", Connect = "connect", Found = "found" });
-names!(Change { Start = "start", Exec = "exec", Exit = "exit", Adopt = "adopt" });
+names!(pub Direction { Receive = "receive", Send = "send" });
+names!(pub Source { Socket = "socket", OpenSsl = "openssl", Go = "go" });
+names!(pub Origin { Accept = "accept", Connect = "connect", Found = "found" });
+names!(pub Change { Start = "start", Exec = "exec", Exit = "exit", Adopt = "adopt" });
+names!(pub Call {
+    Read = "read",
+    Write = "write",
+    Readv = "readv",
+    Writev = "writev",
+    Recvfrom = "recvfrom",
+    Sendto = "sendto",
+    Recvmsg = "recvmsg",
+    Sendmsg = "sendmsg",
+    Recvmmsg = "recvmmsg",
+    Sendmmsg = "sendmmsg",
+    Sendfile = "sendfile",
+    Splice = "splice",
+    Other = "other",
+});

@@ -119,9 +119,9 @@ pub enum EndReason {
     ProtocolSwitch,
 }
 
-names!(Kind { Server = "server", Client = "client" });
-names!(Protocol { Http10 = "http/1.0", Http11 = "http/1.1", Http2 = "http/2", Grpc = "grpc" });
-names!(EndReason {
+names!(pub Kind { Server = "server", Client = "client" });
+names!(pub Protocol { Http10 = "http/1.0", Http11 = "http/1.1", Http2 = "http/2", Grpc = "grpc" });
+names!(pub EndReason {
     Response = "response",
     Reset = "reset",
     Closed = "closed",

@@ -127,6 +127,9 @@ pub struct Data {
     pub head: Head,
     /// Bytes that had moved in this direction before this call.
     pub position: u64,
+    /// When the first bytes that this call could read had arrived, on the clock of [`Head::ts_ns`]; 0 when
+    /// not known, and for writes.
+    pub ready_ns: u64,
     /// Bytes this call moved.
     pub length: u32,
     /// Bytes of its beginning in the payload.
@@ -195,7 +198,7 @@ pub struct Process {
 
 const _: () = {
     assert!(size_of::<Head>() == 40);
-    assert!(size_of::<Data>() == 64);
+    assert!(size_of::<Data>() == 72);
     assert!(size_of::<Socket>() == 80);
     assert!(size_of::<Close>() == 64);
     assert!(size_of::<Process>() == 48);
@@ -255,11 +258,7 @@ impl<'a> Record<'a> {
                 let data: &Data = view(bytes)?;
                 let payload = &bytes[size_of::<Data>()..];
                 let end = payload.len().checked_sub(data.tail as usize)?;
-                Some(Record::Data(
-                    data,
-                    payload[..end].get(..data.captured as usize)?,
-                    &payload[end..],
-                ))
+                Some(Record::Data(data, payload[..end].get(..data.captured as usize)?, &payload[end..]))
             }
             _ => None,
         }
@@ -284,12 +283,12 @@ mod tests {
     fn record(kind: u8, captured: u32, tail: u32, payload: usize) -> Vec<u64> {
         let mut words = vec![0u64; (size_of::<Data>() + payload) / 8];
         words[4] = u64::from_ne_bytes([0, 0, kind, 0, 0, 0, 0, 0]);
-        words[6] = u64::from_ne_bytes({
+        words[7] = u64::from_ne_bytes({
             let mut bytes = [0; 8];
             bytes[4..].copy_from_slice(&captured.to_ne_bytes());
             bytes
         });
-        words[7] = u64::from(tail);
+        words[8] = u64::from(tail);
         words
     }
 

@@ -1,0 +1,77 @@
+//! Columns of few fixed words: written as dictionaries of constant values, read back as enumerations.
+
+use std::{marker::PhantomData, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray, UInt8Array, UInt8Builder},
+    compute::cast,
+    datatypes::{DataType, UInt8Type},
+    error::ArrowError,
+};
+
+/// The Arrow type of such a column.
+pub(super) fn data_type() -> DataType {
+    DataType::Dictionary(Box::new(DataType::UInt8), Box::new(DataType::Utf8))
+}
+
+/// Collects the values of one column. The words of `T` are numbered by their place in `all`.
+pub(super) struct WordsBuilder<T> {
+    keys: UInt8Builder,
+    words: ArrayRef,
+    of: PhantomData<T>,
+}
+
+impl<T: Copy> WordsBuilder<T> {
+    pub(super) fn new(all: &[T], name: fn(T) -> &'static str) -> Self {
+        Self {
+            keys: UInt8Builder::new(),
+            words: Arc::new(StringArray::from_iter_values(all.iter().map(|&word| name(word)))),
+            of: PhantomData,
+        }
+    }
+
+    /// Appends the word numbered `key`: the discriminant of a field-less enumeration whose `ALL` is in
+    /// declaration order.
+    pub(super) fn append(&mut self, key: Option<u8>) {
+        self.keys.append_option(key);
+    }
+
+    pub(super) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+        let keys = self.keys.finish();
+        Ok(Arc::new(DictionaryArray::try_new(keys, Arc::clone(&self.words))?))
+    }
+}
+
+/// One column of a batch, its dictionary translated once.
+pub(super) struct Words<T> {
+    keys: Option<UInt8Array>,
+    values: Vec<Option<T>>,
+}
+
+impl<T: Copy> Words<T> {
+    /// Reads column `name`; a column the batch lacks has no values.
+    pub(super) fn read(
+        batch: &RecordBatch,
+        name: &str,
+        from_name: fn(&str) -> Option<T>,
+    ) -> Result<Self, ArrowError> {
+        let Some(column) = batch.column_by_name(name) else {
+            return Ok(Self { keys: None, values: Vec::new() });
+        };
+        let column = cast(column, &data_type())?;
+        let dictionary = column.as_dictionary::<UInt8Type>();
+        let words = dictionary.values().as_string::<i32>();
+        Ok(Self {
+            keys: Some(dictionary.keys().clone()),
+            values: words.iter().map(|word| word.and_then(from_name)).collect(),
+        })
+    }
+
+    /// The value in `row`: None when null, or a word we do not know.
+    #[inline]
+    pub(super) fn get(&self, row: usize) -> Option<T> {
+        use arrow::array::Array;
+        let keys = self.keys.as_ref().filter(|keys| keys.is_valid(row))?;
+        self.values.get(usize::from(keys.value(row))).copied().flatten()
+    }
+}

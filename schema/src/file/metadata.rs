@@ -1,0 +1,103 @@
+//! What a capture file says about itself as a whole.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Clock;
+
+/// The version of the file format that this crate writes.
+pub const VERSION: Version = Version { major: 1, minor: 0 };
+
+/// A version of the file format. Files of a newer major are refused; a newer minor only adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Version {
+    /// Changes when old readers would misread.
+    pub major: u32,
+    /// Changes when columns or kinds of rows are added.
+    pub minor: u32,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// The capture as a whole: how it was made, where, and whether it is complete.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// Version of the format.
+    pub schema_version: Version,
+    /// Version of the program that wrote the file.
+    pub tool_version: String,
+    /// Identifies the capture: 16 hexadecimal digits.
+    pub capture_id: String,
+    /// Command line of the capture.
+    pub argv: Vec<String>,
+    /// Machine it ran on.
+    pub host: Host,
+    /// Matching readings of the host's clocks: one from the beginning, one from the end.
+    pub clocks: Vec<ClockSample>,
+    /// What was captured, as it was asked for: `port 8080`, `pid 17`, `exe */nginx`, `command`.
+    pub selectors: Vec<String>,
+    /// Most bytes kept of one message, from its beginning.
+    pub snaplen: u32,
+    /// Size of the ring buffer, bytes.
+    pub ring_bytes: u32,
+    /// Redaction policy: `none`.
+    pub redaction: String,
+    /// Kernel hooks, attached or not.
+    pub probes: Vec<Probe>,
+    /// Rows that arrived too late to be put in order; 0 in any capture seen so far.
+    pub late_rows: u64,
+}
+
+/// Facts of the captured machine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Host {
+    /// Host name.
+    pub name: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Machine type, such as `x86_64`.
+    pub machine: String,
+    /// CPUs online.
+    pub cpus: u32,
+    /// Identifies the boot, so that event times of two captures can be compared.
+    pub boot_id: String,
+}
+
+/// The three clocks of a host at one moment, nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockSample {
+    /// `CLOCK_MONOTONIC`, the clock of events.
+    pub monotonic_ns: u64,
+    /// `CLOCK_REALTIME`.
+    pub realtime_ns: i64,
+    /// `CLOCK_BOOTTIME`: grows by more than the monotonic clock when the machine slept.
+    pub boottime_ns: u64,
+}
+
+/// A kernel hook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Name of the hook.
+    pub name: String,
+    /// Why it could not be attached. None: it was.
+    pub failure: Option<String>,
+}
+
+impl Metadata {
+    /// Turns event time into wall time, by the first clock sample.
+    pub fn clock(&self) -> Clock {
+        self.clocks.first().map_or(Clock::default(), ClockSample::clock)
+    }
+}
+
+impl ClockSample {
+    /// The clock that this sample sets.
+    pub fn clock(&self) -> Clock {
+        Clock { offset_ns: self.realtime_ns.saturating_sub_unsigned(self.monotonic_ns) }
+    }
+}

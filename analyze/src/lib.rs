@@ -1,1 +1,45 @@
+//! Offline analysis of capture files: the same engine as the live recorder, fed from Parquet.
+//!
+//! [`replay`] drives events from files through the engine into a consumer; everything else is a consumer and
+//! what is made of it: the RED report ([`report`]), tables for SQL ([`sql`]), Prometheus text and trace lines
+//! ([`export`]). The binary only turns its arguments into calls of these.
 
+pub mod export;
+pub mod progress;
+pub mod replay;
+pub mod report;
+pub mod sql;
+mod table;
+
+use std::io;
+
+use datafusion::error::DataFusionError;
+
+/// Why an analysis could not be done. Every message is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A capture file that cannot be read.
+    #[error("{file}: {error}")]
+    File {
+        /// The file, as it was named.
+        file: String,
+        /// What is wrong with it.
+        error: beyla_schema::file::Error,
+    },
+    /// A query that cannot be parsed, planned or run.
+    #[error("{}", one_line(&.0.strip_backtrace()))]
+    Sql(#[from] DataFusionError),
+    /// A query that met bytes the decoders of the Parquet library could not make sense of.
+    #[error("the query stopped at data that cannot be decoded: {}", one_line(.0))]
+    Undecodable(String),
+    /// The prompt failed.
+    #[error("the prompt failed: {0}")]
+    Prompt(String),
+    /// The output failed. A closed pipe is no failure: the reader has seen enough.
+    #[error("cannot write the output: {0}")]
+    Write(#[from] io::Error),
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

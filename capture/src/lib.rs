@@ -1,1 +1,17 @@
+//! Records the socket events of an unmodified service to Parquet.
+//!
+//! The way of an event: [`probe`] attaches the kernel programs, which write records into a ring buffer;
+//! [`ring`] drains it on a thread of its own and hands batches through a bounded channel to [`writer`], where
+//! [`order`] puts them into the order of the file and [`convert`] turns them into events. [`target`] decides
+//! whose events they are, and [`session`] runs it all.
 
+pub mod cli;
+pub mod convert;
+pub mod host;
+pub mod order;
+pub mod probe;
+pub mod ring;
+pub mod session;
+pub mod status;
+pub mod target;
+pub mod writer;

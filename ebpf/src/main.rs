@@ -1,2 +1,25 @@
+//! The kernel programs of beyla-capture: see, filter, copy. They parse nothing and pair nothing.
+//!
+//! [`data`] turns socket calls of the captured processes into records, [`lifecycle`] does the same for
+//! connections and processes, [`filter`] decides whose they are, and [`output`] puts them into the ring
+//! buffer that `capture` drains. The records are those of `beyla_schema::wire`.
+
 #![no_std]
 #![no_main]
+
+mod data;
+mod filter;
+mod kernel;
+mod lifecycle;
+mod output;
+
+/// The kernel only lends most of its helpers to programs under a licence it knows as GPL-compatible.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // The verifier refuses programs that could get here.
+    loop {}
+}

@@ -1,1 +1,22 @@
+//! Pairing of captured events into requests, and what is made of requests as they come.
+//!
+//! Events go in ([`Engine::push`]), from the ring buffer or from a file; requests come out through a [`Sink`].
+//! [`red`], [`prometheus`] and [`trace_line`] turn requests into reports and text. Everything here is a pure
+//! function of the events: no clock, no threads, no files, no randomness, so that a recorded run always gives
+//! the same answer, live and offline.
+//!
+//! The rules of pairing are in `docs/pairing.md`, those of the numbers in `docs/metrics.md`.
 
+mod connection;
+mod engine;
+mod exchange;
+mod http1;
+mod intern;
+pub mod prometheus;
+pub mod red;
+mod stats;
+mod stream;
+pub mod trace_line;
+
+pub use engine::{Config, Engine, Sink};
+pub use stats::Stats;

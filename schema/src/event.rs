@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-pub use crate::wire::{Change, Direction, Origin};
+pub use crate::wire::{Call, Change, Direction, Origin};
 
 /// Turns event time into wall time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,26 +100,6 @@ pub enum Source {
     OpenSsl,
     /// Go's crypto/tls: plaintext.
     Go,
-}
-
-/// The system call that moved the bytes of a [`Data`], named as in its manual page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the manual pages say what these calls do")]
-pub enum Call {
-    Read,
-    Write,
-    Readv,
-    Writev,
-    Recvfrom,
-    Sendto,
-    Recvmsg,
-    Sendmsg,
-    Recvmmsg,
-    Sendmmsg,
-    Sendfile,
-    Splice,
-    /// Any other way, `io_uring` among them: no user buffer is known, so there is no payload.
-    Other,
 }
 
 /// The end of a connection, or of one direction of it.

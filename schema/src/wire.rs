@@ -3,7 +3,7 @@
 //! Shared by `ebpf`, which fills them, and `capture`, which decodes them with [`Record::decode`]. Everything
 //! is `repr(C)` without implicit padding, in the byte order of the machine: records never leave it.
 
-use core::mem::{offset_of, size_of};
+use core::mem::{offset_of, size_of, size_of_val};
 
 /// The payload sizes a data record is reserved in: the smallest that fits is taken, since the verifier
 /// accepts constant sizes only.
@@ -75,26 +75,76 @@ pub enum Change {
     Adopt = 4,
 }
 
-/// Indexes of the per-CPU counters the kernel programs keep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Counter {
-    /// Records handed to the ring buffer.
-    Recorded = 0,
-    /// Records lost because the ring buffer was full.
-    RingFull = 1,
-    /// Calls not recorded because the kernel had no memory for the state of their connection.
-    StorageFull = 2,
-    /// Data records whose payload could not be read from the process: they carry lengths only.
-    PayloadFault = 3,
-    /// Data records with more segments than [`MAX_SEGMENTS`]: their payload is cut short.
-    SegmentLimit = 4,
-    /// Processes not followed because the table of targets was full.
-    TargetsFull = 5,
+/// The system call that moved the bytes of a [`Data`]; the value of [`Data::call`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "the manual pages say what these calls do")]
+pub enum Call {
+    Read,
+    Write,
+    Readv,
+    Writev,
+    Recvfrom,
+    Sendto,
+    Recvmsg,
+    Sendmsg,
+    Recvmmsg,
+    Sendmmsg,
+    Sendfile,
+    Splice,
+    /// Any other way, `io_uring` among them: no user buffer is known, so there is no payload.
+    Other,
 }
 
-/// How many counters there are.
-pub const COUNTERS: u32 = 6;
+/// What the kernel programs count, for each CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Counters {
+    /// Records made, delivered or lost: the source of [`Head::seq`].
+    pub made: u64,
+    /// Records lost because the ring buffer was full.
+    pub ring_full: u64,
+    /// Calls not recorded because the kernel had no memory for the state of their connection.
+    pub storage_full: u64,
+    /// Data records whose payload could not be read from the process: they carry lengths only.
+    pub payload_fault: u64,
+    /// Data records with more segments than [`MAX_SEGMENTS`]: their payload is cut short.
+    pub segment_limit: u64,
+    /// Processes not followed because the table of targets was full.
+    pub targets_full: u64,
+}
+
+/// What the kernel remembers of a socket, in storage that the kernel frees with it.
+///
+/// A socket accepted from a listening one begins with a copy of the listener's state, so everything but
+/// [`State::MARKED`] stays zero on listeners.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct State {
+    /// Socket cookie; 0 until first needed.
+    pub cookie: u64,
+    /// Bytes the process has read.
+    pub received: u64,
+    /// Bytes the process has written.
+    pub sent: u64,
+    /// When data arrived that has not been read yet; 0 when there is none.
+    pub ready_ns: u64,
+    /// Stream position of the first byte since the direction last changed.
+    pub turn: u64,
+    /// Direction of the last call: a [`Direction`].
+    pub direction: u32,
+    /// The constants below.
+    pub flags: u32,
+}
+
+impl State {
+    /// The socket, or the listener it was accepted from, belongs to the capture.
+    pub const MARKED: u32 = 1;
+    /// Its [`Kind::Open`] record was delivered.
+    pub const ANNOUNCED: u32 = 2;
+    /// A target is connecting it.
+    pub const CONNECTING: u32 = 4;
+}
 
 /// The beginning of every record.
 #[derive(Clone, Copy, Debug)]
@@ -136,12 +186,14 @@ pub struct Data {
     pub captured: u32,
     /// Bytes of its end at the end of the record, when `captured` is less than `length`.
     pub tail: u32,
-    /// Number of the system call; says whether there was a user buffer at all.
-    pub call: u16,
+    /// A [`Call`].
+    pub call: u8,
     /// A [`Direction`].
     pub direction: u8,
     /// Zero: a socket. Other sources are TLS libraries.
     pub source: u8,
+    /// Zero.
+    pub pad: u8,
 }
 
 /// A connection, or a listening socket, with its addresses.
@@ -202,6 +254,8 @@ const _: () = {
     assert!(size_of::<Socket>() == 80);
     assert!(size_of::<Close>() == 64);
     assert!(size_of::<Process>() == 48);
+    assert!(size_of::<Counters>() == 48);
+    assert!(size_of::<State>() == 48);
     assert!(offset_of!(Data, position) == 40);
     assert!(offset_of!(Socket, family) == 76);
 };
@@ -264,6 +318,12 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// Decodes one record from words, which are aligned.
+    pub fn decode_words(words: &'a [u64]) -> Option<Self> {
+        // SAFETY: any u64 is eight valid bytes.
+        Self::decode(unsafe { core::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) })
+    }
+
     /// The part every record begins with.
     pub fn head(&self) -> &'a Head {
         match self {
@@ -294,7 +354,7 @@ mod tests {
 
     fn bytes(words: &[u64]) -> &[u8] {
         // SAFETY: any u64 is eight valid bytes.
-        unsafe { core::slice::from_raw_parts(words.as_ptr().cast(), words.len() * 8) }
+        unsafe { core::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
     }
 
     #[test]

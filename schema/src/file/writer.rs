@@ -1,11 +1,15 @@
 //! Writes events to Parquet in closed row groups.
 
-use std::io::Write;
+use std::{
+    fs::File,
+    io::{Seek as _, SeekFrom, Write},
+    sync::Arc,
+};
 
 use parquet::{
-    arrow::ArrowWriter,
+    arrow::{ARROW_SCHEMA_META_KEY, ArrowSchemaConverter, ArrowWriter, encode_arrow_schema},
     basic::{Compression, Encoding, ZstdLevel},
-    file::metadata::KeyValue,
+    file::metadata::{FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataWriter, RowGroupMetaData},
     file::properties::{EnabledStatistics, WriterProperties},
     schema::types::ColumnPath,
 };
@@ -82,8 +86,55 @@ impl<W: Write + Send> EventWriter<W> {
     /// Writes what is left and the footer, and hands the output back.
     pub fn finish(mut self, metadata: &Metadata) -> Result<W, Error> {
         self.write_batch()?;
-        let json = serde_json::to_string(metadata).map_err(Error::Metadata)?;
-        self.writer.append_key_value_metadata(KeyValue::new(METADATA_KEY.to_owned(), json));
+        self.writer.append_key_value_metadata(key_value(metadata)?);
         Ok(self.writer.into_inner()?)
     }
+}
+
+fn key_value(metadata: &Metadata) -> Result<KeyValue, Error> {
+    let json = serde_json::to_string(metadata).map_err(Error::Metadata)?;
+    Ok(KeyValue::new(METADATA_KEY.to_owned(), json))
+}
+
+impl EventWriter<File> {
+    /// Makes a readable file of what was written before the output failed, and returns its number of rows.
+    ///
+    /// `file` is the output once more. It is cut after the last closed row group that leaves room for a
+    /// footer; a full disk has room again for what is cut off.
+    pub fn salvage(self, mut file: File, metadata: &Metadata) -> Result<u64, Error> {
+        let mut groups = self.writer.flushed_row_groups().to_vec();
+        // What the writer still buffers must reach the file before it is cut, not after.
+        drop(self.writer);
+        loop {
+            match write_footer(&mut file, groups.clone(), metadata) {
+                Err(error) if groups.pop().is_none() => return Err(error),
+                Err(_) => {}
+                Ok(()) => return Ok(groups.iter().map(|group| group.num_rows().unsigned_abs()).sum()),
+            }
+        }
+    }
+}
+
+fn write_footer(file: &mut File, groups: Vec<RowGroupMetaData>, metadata: &Metadata) -> Result<(), Error> {
+    let columns = ArrowSchemaConverter::new().convert(&schema())?;
+    let mut end = 0;
+    let mut rows = 0;
+    for group in &groups {
+        rows += group.num_rows();
+        for column in group.columns() {
+            let (start, length) = column.byte_range();
+            end = end.max(start + length);
+        }
+    }
+    file.set_len(end)?;
+    file.seek(SeekFrom::Start(end))?;
+    if groups.is_empty() {
+        file.write_all(b"PAR1")?;
+    }
+    let arrow_schema = KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), encode_arrow_schema(&schema()));
+    let pairs = Some(vec![arrow_schema, key_value(metadata)?]);
+    let created_by = Some("beyla-schema (salvaged)".to_owned());
+    let file_metadata = FileMetaData::new(2, rows, created_by, pairs, Arc::new(columns), None);
+    ParquetMetaDataWriter::new(file, &ParquetMetaData::new(file_metadata, groups)).finish()?;
+    Ok(())
 }

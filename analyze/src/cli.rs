@@ -1,0 +1,217 @@
+//! The command line: what is accepted, and the plain values it is turned into. Nothing is decided here that the
+//! library could decide.
+
+use std::{io::Write, path::PathBuf};
+
+use anstream::ColorChoice;
+use beyla_analyze::sql::Format;
+use beyla_engine::prometheus::Names;
+use clap::{Args, CommandFactory, Parser, ValueEnum, error::ErrorKind};
+use clap_complete::Shell;
+
+const EXAMPLES: &str = "\
+Examples:
+  beyla-analyze run.parquet                        rate, errors and durations
+  beyla-analyze run.parquet --format json          the same for programs
+  beyla-analyze run.parquet --sql                  a prompt; \\d lists tables and columns
+  beyla-analyze run.parquet --traces | head        one line per request
+  beyla-analyze run.parquet --prometheus           metrics of the whole run
+
+  beyla-analyze run.parquet --sql \"
+    select route, count(*) as n, approx_percentile_cont(duration_ms, 0.95) as p95
+    from requests where kind = 'server' group by route order by p95 desc limit 5\"
+  beyla-analyze a.parquet b.parquet --sql 'select * from requests' --format ndjson
+  beyla-analyze run.parquet --sql --format csv < queries.sql
+
+Exit status:
+  0  fine
+  2  wrong usage, or input that cannot be read
+  3  with --strict: the capture is not complete
+
+Data goes to stdout, everything else to stderr.";
+
+/// Replays captures of beyla-capture: reports, SQL, metrics, traces.
+///
+/// Every request in the files is paired again from the recorded bytes, by the same engine as during the
+/// capture. The same files always give the same output.
+#[derive(Debug, Parser)]
+#[command(name = "beyla-analyze", version, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    /// Capture files; several are replayed one after the other into one answer
+    #[arg(value_name = "FILE", required_unless_present = "generate")]
+    files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    mode: Mode,
+
+    /// How to show it: text or json for the report, table, csv, json or ndjson for --sql
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<AnyFormat>,
+
+    /// Rows that each table of the report shows
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    top: usize,
+
+    /// What the metrics are called
+    #[arg(long, value_name = "NAMES", default_value = "otel", requires = "prometheus")]
+    metric_names: MetricNames,
+
+    /// Fail with status 3 when events were lost or the capture did not end cleanly
+    #[arg(long)]
+    strict: bool,
+
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+}
+
+/// What to make of the files; the report when none of these is given.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+struct Mode {
+    /// Ask the tables `requests` and `events`. Without QUERY: a prompt on a terminal, else queries from stdin
+    #[arg(long, value_name = "QUERY", num_args = 0..=1)]
+    #[expect(clippy::option_option, reason = "an option with an optional value")]
+    sql: Option<Option<String>>,
+
+    /// Write the metrics of the whole run in the text format of Prometheus
+    #[arg(long)]
+    prometheus: bool,
+
+    /// Write one line per request
+    #[arg(long)]
+    traces: bool,
+
+    /// Write the manual page or completions for a shell
+    #[arg(long, value_name = "WHAT")]
+    generate: Option<Generate>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum AnyFormat {
+    /// The report for people
+    Text,
+    /// Aligned columns
+    Table,
+    /// Comma-separated values under a header; null is empty
+    Csv,
+    /// One JSON document
+    Json,
+    /// One JSON object a line
+    Ndjson,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum MetricNames {
+    /// The stable conventions of OpenTelemetry
+    Otel,
+    /// The names of the first public beta of Beyla, which dashboard 19077 reads
+    #[value(name = "beyla-2023")]
+    Beyla2023,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    Always,
+    Never,
+}
+
+/// What can be generated from the command line's definition.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Generate {
+    Man,
+    CompleteBash,
+    CompleteZsh,
+    CompleteFish,
+}
+
+/// What is to be done.
+pub(crate) struct Options {
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) action: Action,
+    pub(crate) strict: bool,
+    pub(crate) color: ColorChoice,
+}
+
+/// What is to be made of the files.
+pub(crate) enum Action {
+    TextReport {
+        top: usize,
+    },
+    JsonReport {
+        top: usize,
+    },
+    Sql {
+        query: Option<String>,
+        format: Format,
+    },
+    Prometheus(Names),
+    Traces,
+    /// Write these bytes, which need no file.
+    Print(Vec<u8>),
+}
+
+/// The options of the command line. Ends the process when there are none to return: wrong usage, `--help`.
+pub(crate) fn parse() -> std::io::Result<Options> {
+    let Cli { files, mode, format, top, metric_names, strict, color } = Cli::parse();
+    let refuse = |what: &str, formats: &str| -> ! {
+        let message = format!("{what} is written as {formats}");
+        Cli::command().error(ErrorKind::ArgumentConflict, message).exit()
+    };
+    let action = match (mode, format) {
+        (Mode { generate: Some(what), .. }, _) => Action::Print(generate(what)?),
+        (Mode { sql: Some(query), .. }, format) => {
+            let format = match format {
+                None | Some(AnyFormat::Table) => Format::Table,
+                Some(AnyFormat::Csv) => Format::Csv,
+                Some(AnyFormat::Json) => Format::Json,
+                Some(AnyFormat::Ndjson) => Format::Ndjson,
+                Some(AnyFormat::Text) => refuse("the result of --sql", "table, csv, json or ndjson"),
+            };
+            Action::Sql { query, format }
+        }
+        (Mode { prometheus: true, .. }, None) => Action::Prometheus(match metric_names {
+            MetricNames::Otel => Names::Otel,
+            MetricNames::Beyla2023 => Names::Beyla2023,
+        }),
+        (Mode { traces: true, .. }, None) => Action::Traces,
+        (Mode { prometheus: true, .. } | Mode { traces: true, .. }, Some(_)) => {
+            refuse("the output of --prometheus and --traces", "it is: without --format")
+        }
+        (_, None | Some(AnyFormat::Text)) => Action::TextReport { top },
+        (_, Some(AnyFormat::Json)) => Action::JsonReport { top },
+        (_, Some(_)) => refuse("the report", "text or json; the other formats are for --sql"),
+    };
+    let color = match color {
+        Color::Auto => ColorChoice::Auto,
+        Color::Always => ColorChoice::Always,
+        Color::Never => ColorChoice::Never,
+    };
+    Ok(Options { files, action, strict, color })
+}
+
+fn generate(what: Generate) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut command = Cli::command();
+    let mut complete = |shell| clap_complete::generate(shell, &mut command, "beyla-analyze", &mut bytes);
+    match what {
+        Generate::Man => clap_mangen::Man::new(Cli::command()).render(&mut bytes)?,
+        Generate::CompleteBash => complete(Shell::Bash),
+        Generate::CompleteZsh => complete(Shell::Zsh),
+        Generate::CompleteFish => complete(Shell::Fish),
+    }
+    bytes.flush()?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,117 @@
+//! The report for programs. The schema is a contract, told in `docs/report.md`; the rows of the tables are
+//! those of the engine.
+
+use std::collections::BTreeMap;
+
+use beyla_engine::red::Side;
+use serde::Serialize;
+
+use super::{Report, units::rfc3339};
+use crate::replay::Summary;
+
+/// Name and version of the schema: the number changes when a field changes its meaning or goes away.
+pub const SCHEMA: &str = "beyla-analyze/report/1";
+
+#[derive(Serialize)]
+struct Document<'r> {
+    schema: &'static str,
+    complete: bool,
+    files: Vec<File<'r>>,
+    requests: u64,
+    first_time: Option<String>,
+    last_time: Option<String>,
+    seconds: Option<f64>,
+    inbound: &'r Option<Side>,
+    outbound: &'r Option<Side>,
+}
+
+#[derive(Serialize)]
+struct File<'r> {
+    file: &'r str,
+    host: &'r str,
+    kernel: &'r str,
+    capture_id: &'r str,
+    schema_version: String,
+    tool_version: &'r str,
+    selectors: &'r [String],
+    first_time: Option<String>,
+    last_time: Option<String>,
+    seconds: Option<f64>,
+    events: u64,
+    connections: u64,
+    requests: u64,
+    complete: bool,
+    end: Option<&'r str>,
+    damage: Option<&'r str>,
+    lost: u64,
+    lost_ratio: f64,
+    losses: &'r BTreeMap<String, u64>,
+    gap_bytes: u64,
+    unparsed_bytes: u64,
+    not_http_connections: u64,
+    undecoded_bytes: u64,
+    limits_reached: u64,
+    late_rows: u64,
+    failed_probes: BTreeMap<&'r str, &'r str>,
+}
+
+impl<'r> From<&'r Summary> for File<'r> {
+    fn from(summary: &'r Summary) -> Self {
+        let Summary { file, metadata, range, stats, damage } = summary;
+        let failed =
+            metadata.probes.iter().filter_map(|probe| Some((&*probe.name, probe.failure.as_deref()?)));
+        Self {
+            file,
+            host: &metadata.host.name,
+            kernel: &metadata.host.kernel,
+            capture_id: &metadata.capture_id,
+            schema_version: metadata.schema_version.to_string(),
+            tool_version: &metadata.tool_version,
+            selectors: &metadata.selectors,
+            first_time: range.and_then(|(first, _)| rfc3339(first)),
+            last_time: range.and_then(|(_, last)| rfc3339(last)),
+            seconds: range.map(|(first, last)| seconds(first, last)),
+            events: stats.events,
+            connections: stats.connections,
+            requests: stats.requests,
+            complete: summary.complete(),
+            end: stats.end.as_deref(),
+            damage: damage.as_deref(),
+            lost: summary.lost(),
+            lost_ratio: summary.lost_ratio(),
+            losses: &stats.losses,
+            gap_bytes: stats.gap_bytes,
+            unparsed_bytes: stats.unparsed_bytes,
+            not_http_connections: stats.not_http_connections,
+            undecoded_bytes: stats.undecoded_bytes,
+            limits_reached: stats.limits_reached,
+            late_rows: metadata.late_rows,
+            failed_probes: failed.collect(),
+        }
+    }
+}
+
+fn seconds(first_ns: i64, last_ns: i64) -> f64 {
+    last_ns.saturating_sub(first_ns) as f64 / 1e9
+}
+
+/// The report as JSON, ended by a newline.
+pub fn render(report: &Report) -> String {
+    let red = &report.red;
+    let range = red.first_ns.zip(red.last_ns).map(|(first, last)| (first as i64, last as i64));
+    let document = Document {
+        schema: SCHEMA,
+        complete: report.files.iter().all(Summary::complete),
+        files: report.files.iter().map(File::from).collect(),
+        requests: red.requests,
+        first_time: range.and_then(|(first, _)| rfc3339(first)),
+        last_time: range.and_then(|(_, last)| rfc3339(last)),
+        seconds: range.map(|(first, last)| seconds(first, last)),
+        inbound: &red.inbound,
+        outbound: &red.outbound,
+    };
+    // Only maps with keys that are no text, and types that refuse, can fail to serialise; there are none here.
+    let mut json = serde_json::to_string_pretty(&document).unwrap_or_default();
+    json.push('\n');
+    json
+}

@@ -1,0 +1,56 @@
+//! The RED report: rate, errors and durations of every request in the files, under a head that says how
+//! complete the files are. [`text`] shows it to people, [`json`] to programs.
+
+pub mod json;
+pub mod text;
+mod units;
+
+use beyla_engine::{
+    Sink,
+    red::{self, Aggregator},
+};
+use beyla_schema::{arrow::requests::Source, event::Clock, request::Request};
+
+use crate::replay::{Capture, Consumer, Summary, replay_all};
+
+/// What a report shows.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The files, in the order they were named.
+    pub files: Vec<Summary>,
+    /// The numbers of all files together. Its times are wall time.
+    pub red: red::Report,
+}
+
+/// Replays captures into a report that lists the `top` slowest routes.
+pub fn build(captures: Vec<Capture>, top: usize) -> Report {
+    let mut wall = WallTime::default();
+    let files = replay_all(captures, &mut wall, true);
+    Report { files, red: wall.aggregator.report(top) }
+}
+
+/// An aggregator that is told wall time: the monotonic clocks of two hosts, or of two boots, have nothing to do
+/// with each other.
+#[derive(Default)]
+struct WallTime {
+    aggregator: Aggregator,
+    clock: Clock,
+}
+
+impl Sink for WallTime {
+    fn request(&mut self, request: &Request<'_>) {
+        let wall = |ns| u64::try_from(self.clock.wall_ns(ns)).unwrap_or(0);
+        self.aggregator.request(&Request {
+            start_ns: wall(request.start_ns),
+            end_ns: request.end_ns.map(wall),
+            ended_ns: wall(request.ended_ns),
+            ..*request
+        });
+    }
+}
+
+impl Consumer for WallTime {
+    fn begin(&mut self, source: &Source) {
+        self.clock = source.clock;
+    }
+}

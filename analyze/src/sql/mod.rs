@@ -1,0 +1,149 @@
+//! SQL over captures: `requests`, which replays the files as it is read, and `events`, which is the files.
+//!
+//! A query is planned for one partition, so that the same query on the same files gives the same bytes.
+
+mod events_table;
+mod output;
+mod prompt;
+mod requests_table;
+
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    io::Write,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use beyla_schema::arrow::{events, requests};
+use datafusion::{
+    execution::context::{SessionConfig, SessionContext},
+    sql::parser::{DFParser, Statement},
+};
+use futures::StreamExt;
+use tokio::runtime::{Builder, Runtime};
+
+pub use output::Format;
+
+use self::{events_table::EventsTable, output::Output, requests_table::RequestsTable};
+use crate::{
+    Error,
+    replay::{Capture, Nothing, Summary, replay_all},
+};
+
+/// What full scans found the files to hold, by the place of the file on the command line.
+type Findings = Arc<Mutex<BTreeMap<usize, Summary>>>;
+
+/// How results are shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Show {
+    /// The format of results.
+    pub format: Format,
+    /// Whether tables are coloured.
+    pub colour: bool,
+    /// Whether a progress bar may be shown: not when rows go to the same terminal.
+    pub progress: bool,
+}
+
+/// The tables of some captures, ready for queries.
+pub struct Session {
+    context: SessionContext,
+    runtime: Runtime,
+    paths: Arc<[PathBuf]>,
+    findings: Findings,
+    show: Show,
+}
+
+impl Session {
+    /// Opens every file once, so that what cannot be read is known before the first query.
+    pub fn new(paths: &[PathBuf], show: Show) -> Result<Self, Error> {
+        for path in paths {
+            Capture::open(path)?;
+        }
+        let paths: Arc<[PathBuf]> = paths.into();
+        let findings = Findings::default();
+        let config = SessionConfig::new().with_target_partitions(1).with_information_schema(true);
+        let context = SessionContext::new_with_config(config);
+        let requests = RequestsTable::new(Arc::clone(&paths), Arc::clone(&findings), show.progress);
+        context.register_table("requests", Arc::new(requests))?;
+        context.register_table("events", Arc::new(EventsTable::new(&paths)?))?;
+        // The replay of `requests` runs on a thread of the blocking pool; one more for the plan is enough.
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { context, runtime, paths, findings, show })
+    }
+
+    /// Runs the statements of `sql`, separated by semicolons, and writes their results.
+    pub fn run(&self, sql: &str, out: &mut impl Write) -> Result<(), Error> {
+        let statements = DFParser::parse_sql(sql)?;
+        guard(|| self.runtime.block_on(self.run_all(statements, out))).map(|_| ())
+    }
+
+    /// Reads statements from a prompt until the user leaves.
+    pub fn prompt(&self, out: &mut impl Write) -> Result<(), Error> {
+        prompt::run(self, out)
+    }
+
+    /// What full scans of `requests` have found so far, in the order of the command line.
+    pub fn findings(&self) -> Vec<Summary> {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// What every file holds: found by the queries, or by one more replay.
+    pub fn summaries(&self) -> Result<Vec<Summary>, Error> {
+        let found = self.findings();
+        if found.len() == self.paths.len() {
+            return Ok(found);
+        }
+        let captures = self.paths.iter().map(|path| Capture::open(path)).collect::<Result<_, _>>()?;
+        Ok(replay_all(captures, &mut Nothing, true))
+    }
+
+    /// Runs statements one after the other, and counts the rows of their results.
+    async fn run_all(
+        &self,
+        statements: impl IntoIterator<Item = Statement>,
+        out: &mut impl Write,
+    ) -> Result<usize, Error> {
+        let mut rows = 0;
+        for statement in statements {
+            let plan = self.context.state().statement_to_plan(statement).await?;
+            let frame = self.context.execute_logical_plan(plan).await?;
+            let schema = Arc::clone(frame.schema().inner());
+            // Statements such as SET and CREATE VIEW have no result to show.
+            let has_result = !schema.fields().is_empty();
+            let mut output = Output::new(schema, self.show);
+            let mut batches = frame.execute_stream().await?;
+            while let Some(batch) = batches.next().await {
+                let batch = batch?;
+                rows += batch.num_rows();
+                output.write(&batch, out)?;
+            }
+            if has_result {
+                output.finish(out)?;
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// Runs a query in which the decoders of the Parquet library may panic: they index out of bounds on some
+/// damaged pages.
+fn guard<T>(query: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    // A panicked plan is dropped whole, and the session holds nothing that a plan changes halfway.
+    catch_unwind(AssertUnwindSafe(query))
+        .unwrap_or_else(|panic| Err(Error::Undecodable(panic_message(&*panic).to_owned())))
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}
+
+/// The tables with their columns and types.
+fn tables() -> [(&'static str, Vec<(String, String)>); 2] {
+    [("requests", requests::schema()), ("events", events::schema())].map(|(name, schema)| {
+        let columns = schema.fields().iter();
+        (name, columns.map(|field| (field.name().clone(), output::type_name(field.data_type()))).collect())
+    })
+}

@@ -1,0 +1,198 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use bytesize::ByteSize;
+use clap::{Parser, ValueEnum};
+
+use beyla_schema::wire::MAX_PAYLOAD;
+
+use crate::{
+    probe::Sizes,
+    session::Options,
+    target::{Executable, Ports, Selectors},
+};
+
+/// Record the socket events of a service with eBPF, without changing or restarting it.
+///
+/// Chooses processes by the port they listen on, by id, by executable, or starts a command itself; records
+/// every byte count and the beginning of every message they send and receive over TCP, from the kernel, and
+/// writes them to a Parquet file that beyla-analyze turns into reports. Processes that start later, and the
+/// children of all of them, are recorded too.
+///
+/// Runs until Ctrl-C, then writes what is still in flight and says what was lost. A second Ctrl-C ends it
+/// at once. Needs root, or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.
+#[derive(Debug, Parser)]
+#[command(
+    name = "beyla-capture",
+    version,
+    after_help = "\
+Examples:
+  sudo beyla-capture --port 8080 -o run.parquet
+      Record whatever serves port 8080, now or later, until Ctrl-C.
+  sudo beyla-capture --exe nginx --duration 30s -o nginx.parquet
+      Record every nginx for half a minute.
+  sudo beyla-capture -o test.parquet -- ./run-tests.sh
+      Record a command and all it starts, and end with it.
+  beyla-analyze run.parquet
+      See what was recorded."
+)]
+pub struct Cli {
+    /// Record the processes that listen on these ports: 8080, or 80,443, or 9000-9010
+    #[arg(short, long, value_name = "N[,N|A-B]")]
+    port: Option<Ports>,
+
+    /// Record the process with this id, and its children; may be given several times
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    pid: Vec<u32>,
+
+    /// Record processes whose executable matches: a name, or a path when the pattern has a slash
+    #[arg(long, value_name = "GLOB")]
+    exe: Vec<Executable>,
+
+    /// File to write; refused when it exists
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Overwrite the file when it exists
+    #[arg(long)]
+    force: bool,
+
+    /// Stop after this time: 30s, 5m, 1h
+    #[arg(short, long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+
+    /// Keep at most this much of each message, from its beginning (up to 16KiB)
+    #[arg(long, value_name = "SIZE", default_value = "16KiB", value_parser = snaplen)]
+    snaplen: u32,
+
+    /// Size of the buffer between kernel and recorder: a power of two
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = ring_size)]
+    ring_size: u32,
+
+    /// Say nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Print a man page or shell completions and exit
+    #[arg(long, value_name = "KIND", exclusive = true)]
+    pub generate: Option<Generate>,
+
+    /// Start this command and record it and its children; the capture ends with it and passes its exit code on
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+/// What `--generate` prints.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Generate {
+    Man,
+    CompleteBash,
+    CompleteFish,
+    CompleteZsh,
+}
+
+/// A command line that asks for something impossible.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Everything would be recorded.
+    #[error("choose what to record: --port N, --pid PID, --exe GLOB, or -- COMMAND")]
+    NoSelector,
+    /// Nothing would come of it.
+    #[error("name the file to write: -o run.parquet")]
+    NoOutput,
+}
+
+impl Cli {
+    /// The capture that was asked for.
+    pub fn options(self) -> Result<Options, Error> {
+        let selectors = Selectors {
+            ports: self.port.unwrap_or_default(),
+            pids: self.pid,
+            executables: self.exe,
+            command: self.command,
+        };
+        if selectors.is_empty() {
+            return Err(Error::NoSelector);
+        }
+        Ok(Options {
+            selectors,
+            output: self.output.ok_or(Error::NoOutput)?,
+            force: self.force,
+            duration: self.duration,
+            sizes: Sizes { ring_bytes: self.ring_size, snaplen: self.snaplen },
+            quiet: self.quiet,
+        })
+    }
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    text.parse::<ByteSize>()
+        .map(|size| size.as_u64())
+        .map_err(|_| "not a size such as 4KiB or 16MiB".to_owned())
+}
+
+fn snaplen(text: &str) -> Result<u32, String> {
+    let size = size(text)?;
+    u32::try_from(size).ok().filter(|&size| size as usize <= MAX_PAYLOAD).ok_or_else(|| {
+        format!("more than the {} that one record can carry", ByteSize(MAX_PAYLOAD as u64).display().iec())
+    })
+}
+
+fn ring_size(text: &str) -> Result<u32, String> {
+    const SMALLEST: u64 = 64 << 10;
+    const LARGEST: u64 = 1 << 30;
+    let size = size(text)?;
+    if !size.is_power_of_two() {
+        return Err(format!(
+            "not a power of two; the next is {}",
+            ByteSize(size.next_power_of_two()).display().iec()
+        ));
+    }
+    if !(SMALLEST..=LARGEST).contains(&size) {
+        return Err("not between 64KiB and 1GiB".to_owned());
+    }
+    Ok(size as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn options(args: &str) -> Result<Options, Error> {
+        Cli::parse_from(["beyla-capture"].into_iter().chain(args.split_whitespace())).options()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_capture_of_everything_is_refused() {
+        assert!(matches!(options("-o x"), Err(Error::NoSelector)));
+        assert!(matches!(options("--port 80"), Err(Error::NoOutput)));
+    }
+
+    #[test]
+    fn selectors_are_described_as_they_were_asked_for() {
+        let options = options("-p 80,8000-8010 --pid 7 --exe nginx -o x -- sleep 1").unwrap();
+        assert_eq!(
+            options.selectors.describe(),
+            ["port 80,8000-8010", "pid 7", "exe nginx", "command sleep 1"]
+        );
+    }
+
+    #[test]
+    fn sizes_that_cannot_be_are_refused() {
+        assert_eq!(snaplen("4KiB"), Ok(4096));
+        assert!(snaplen("17KiB").is_err());
+        assert_eq!(ring_size("64KiB"), Ok(65536));
+        for wrong in ["12MiB", "32KiB", "2GiB", "big"] {
+            assert!(ring_size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Drains the ring buffer on a thread of its own.
+//!
+//! The thread copies records out, follows changes of processes, samples what was lost, and hands batches
+//! through a bounded channel. When the writer cannot keep up the channel is full, the thread waits, the ring
+//! fills, and the kernel counts what it could not record: every loss shows up in one place.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::SyncSender,
+    },
+    thread,
+    time::Duration,
+};
+
+use aya::maps::{MapData, PerCpuArray, RingBuf};
+use beyla_schema::{
+    event::Change,
+    wire::{self, Record},
+};
+
+use crate::{
+    convert, host,
+    order::{Batch, RECORDER, Row, RowKind},
+    probe::Attached,
+    target::{Facts, Tracker},
+};
+
+/// A batch is handed on at this size.
+const BATCH_WORDS: usize = 1 << 17;
+
+/// Batches that may wait for the writer.
+pub const CHANNEL: usize = 64;
+
+/// The kernel wakes nobody. This often the ring is looked at while records come ...
+const BUSY: Duration = Duration::from_millis(4);
+/// ... and this often while none do: short enough for a full burst to fit into the default ring.
+const IDLE: Duration = Duration::from_millis(20);
+
+const LOSS_INTERVAL_NS: u64 = 1_000_000_000;
+
+/// How the capture is going, for whoever wants to watch.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Records drained.
+    pub events: AtomicU64,
+    /// Bytes that socket calls moved.
+    pub moved: AtomicU64,
+    /// Bytes of them that are kept.
+    pub kept: AtomicU64,
+    /// Losses of any cause.
+    pub lost: AtomicU64,
+}
+
+/// Tells the reader to detach, drain and end.
+#[derive(Debug, Default)]
+pub struct Stop(AtomicBool);
+
+impl Stop {
+    /// Asks for the end.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// The reading side of the ring buffer.
+pub struct Reader {
+    /// Detached before the last drain.
+    pub attached: Attached,
+    /// Records.
+    pub events: RingBuf<MapData>,
+    /// `wire::Counters` of each CPU.
+    pub counters: PerCpuArray<MapData, [u64; 6]>,
+    /// Told of processes.
+    pub tracker: Tracker,
+    /// Where batches go.
+    pub batches: SyncSender<Batch>,
+    /// Kept up to date.
+    pub progress: Arc<Progress>,
+}
+
+/// Cumulative losses by cause, in a fixed order.
+pub type Losses = Vec<(&'static str, u64)>;
+
+impl Reader {
+    /// Drains until asked to stop; `end` then names the reason. Returns the final losses.
+    pub fn run(mut self, stop: &Stop, end: impl FnOnce() -> &'static str) -> Losses {
+        let mut rows = Rows::default();
+        let mut attached = Some(self.attached);
+        let mut batch = Batch::default();
+        let mut sampled_ns = 0;
+        let mut skipped = 0;
+        for (&pid, facts) in self.tracker.known() {
+            let kind = RowKind::Process(None, facts.parent, facts.clone());
+            batch.rows.push(rows.row(pid, kind));
+        }
+        loop {
+            let stopping = stop.is_requested();
+            if stopping && let Some(attached) = attached.take() {
+                skipped = attached.skipped_runs().unwrap_or(skipped);
+            }
+            let drained_ns = host::monotonic_ns();
+            let mut drained = 0;
+            while let Some(item) = self.events.next() {
+                drained += 1;
+                take(&item, &mut batch, &mut self.tracker, &self.progress);
+                if batch.words.len() >= BATCH_WORDS {
+                    // What is still in the ring may be older than the clock reading above.
+                    batch.drained_ns = 0;
+                    if self.batches.send(std::mem::take(&mut batch)).is_err() {
+                        return Losses::new();
+                    }
+                }
+            }
+            self.progress.events.fetch_add(drained, Ordering::Relaxed);
+
+            let finished = stopping && drained == 0;
+            if finished || drained_ns - sampled_ns >= LOSS_INTERVAL_NS {
+                sampled_ns = drained_ns;
+                if let Some(attached) = &attached {
+                    skipped = attached.skipped_runs().unwrap_or(skipped);
+                }
+                let losses = losses(&self.counters, skipped);
+                self.progress.lost.store(losses.iter().map(|loss| loss.1).sum(), Ordering::Relaxed);
+                for &(cause, count) in &losses {
+                    batch.rows.push(rows.row(0, RowKind::Loss(cause, count)));
+                }
+                if finished {
+                    batch.rows.push(rows.row(0, RowKind::End(end())));
+                    // The writer reports its own failure.
+                    let _ = self.batches.send(batch);
+                    return losses;
+                }
+            }
+            batch.drained_ns = drained_ns;
+            if self.batches.send(std::mem::take(&mut batch)).is_err() {
+                return Losses::new();
+            }
+            if !stopping {
+                thread::sleep(if drained > 0 { BUSY } else { IDLE });
+            }
+        }
+    }
+}
+
+/// Numbers the rows that the recorder adds.
+#[derive(Default)]
+struct Rows {
+    seq: u64,
+}
+
+impl Rows {
+    fn row(&mut self, pid: u32, kind: RowKind) -> Row {
+        let seq = self.seq;
+        self.seq += 1;
+        Row { ts_ns: host::monotonic_ns(), cpu: RECORDER, seq, pid, kind }
+    }
+}
+
+/// Copies a record into the batch; a process record becomes a row, with what /proc adds to it.
+fn take(item: &[u8], batch: &mut Batch, tracker: &mut Tracker, progress: &Progress) {
+    let record = Record::decode(item);
+    let used = match record {
+        Some(Record::Process(process)) => {
+            if let Some(facts) = tracker.changed(process) {
+                batch.rows.push(process_row(process, facts));
+            }
+            return;
+        }
+        Some(Record::Data(data, ..)) => {
+            progress.moved.fetch_add(u64::from(data.length), Ordering::Relaxed);
+            progress.kept.fetch_add(u64::from(data.captured + data.tail), Ordering::Relaxed);
+            // The room of a record comes in few sizes; without a tail at its end the rest of it is empty.
+            if data.tail == 0 { size_of::<wire::Data>() + data.captured as usize } else { item.len() }
+        }
+        _ => item.len(),
+    };
+    let first = batch.words.len();
+    let (words, rest) = item[..used.min(item.len())].as_chunks::<8>();
+    batch.words.extend(words.iter().map(|&word| u64::from_ne_bytes(word)));
+    if !rest.is_empty() {
+        let mut word = [0; 8];
+        word[..rest.len()].copy_from_slice(rest);
+        batch.words.push(u64::from_ne_bytes(word));
+    }
+    batch.records.push((first as u32, (batch.words.len() - first) as u32));
+}
+
+fn process_row(process: &wire::Process, facts: Facts) -> Row {
+    let wire::Head { ts_ns, cpu, seq, pid, .. } = process.head;
+    let change = convert::numbered(Change::ALL, |change| change as u8, process.change);
+    Row { ts_ns, cpu, seq, pid, kind: RowKind::Process(change, process.parent, facts) }
+}
+
+fn losses(counters: &PerCpuArray<MapData, [u64; 6]>, skipped: u64) -> Losses {
+    let mut total = [0; 6];
+    // The array always has its one element; without it there is nothing to report.
+    if let Ok(cpus) = counters.get(&0, 0) {
+        for cpu in cpus.iter() {
+            for (total, count) in total.iter_mut().zip(cpu) {
+                *total += count;
+            }
+        }
+    }
+    let [_made, ring_full, storage_full, payload_fault, segment_limit, targets_full] = total;
+    vec![
+        ("ring_full", ring_full),
+        ("storage_full", storage_full),
+        ("payload_fault", payload_fault),
+        ("segment_limit", segment_limit),
+        ("targets_full", targets_full),
+        ("skipped_run", skipped),
+    ]
+}

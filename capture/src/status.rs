@@ -1,0 +1,124 @@
+//! What the capture says while it runs and when it ends. All of it goes to standard error.
+
+use std::{fmt::Write as _, sync::atomic::Ordering, time::Duration};
+
+use bytesize::ByteSize;
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{
+    ring::{Losses, Progress},
+    writer::Written,
+};
+
+/// The live line on a terminal; nothing elsewhere.
+pub struct Line(ProgressBar);
+
+impl Line {
+    /// Shows the line when standard error is a terminal and `quiet` is not asked for.
+    pub fn new(quiet: bool) -> Self {
+        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed_precise}  {wide_msg}") {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    /// Shows how the capture is going.
+    pub fn update(&self, progress: &Progress, targets: usize, waiting_for: &str) {
+        let mut text = String::new();
+        if targets == 0 {
+            let _ = write!(text, "waiting for {waiting_for}");
+        } else {
+            let count = |value: &std::sync::atomic::AtomicU64| value.load(Ordering::Relaxed);
+            let _ = write!(
+                text,
+                "{} events  {} kept of {}  lost {}  {}",
+                HumanCount(count(&progress.events)),
+                bytes(count(&progress.kept)),
+                bytes(count(&progress.moved)),
+                HumanCount(count(&progress.lost)),
+                plural(targets, "process", "processes"),
+            );
+        }
+        self.0.set_message(text);
+        self.0.tick();
+    }
+
+    /// Prints a line that stays.
+    pub fn say(&self, text: &str) {
+        self.0.suspend(|| eprintln!("{text}"));
+    }
+
+    /// Takes the line away.
+    pub fn clear(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn bytes(bytes: u64) -> String {
+    ByteSize(bytes).display().iec().to_string()
+}
+
+fn plural(count: usize, one: &str, many: &str) -> String {
+    format!("{} {}", HumanCount(count as u64), if count == 1 { one } else { many })
+}
+
+/// The last words: what was recorded, what was lost, and what to do next.
+pub fn summary(
+    progress: &Progress,
+    processes: usize,
+    took: Duration,
+    losses: &Losses,
+    written: Option<&Written>,
+) -> String {
+    let count = |value: &std::sync::atomic::AtomicU64| value.load(Ordering::Relaxed);
+    let mut text = format!(
+        "recorded {} events in {:.1} s: {} kept of {} that {} moved\n",
+        HumanCount(count(&progress.events)),
+        took.as_secs_f64(),
+        bytes(count(&progress.kept)),
+        bytes(count(&progress.moved)),
+        plural(processes, "process", "processes"),
+    );
+    let total: u64 = losses.iter().map(|loss| loss.1).sum();
+    let _ = write!(text, "lost     {}", HumanCount(total));
+    for (cause, count) in losses {
+        if *count > 0 {
+            let _ = write!(text, "\n         {} to {cause}: {}", HumanCount(*count), advice(cause));
+        }
+    }
+    if let Some(Written { path, bytes: size }) = written {
+        let path = path.display();
+        let _ = write!(text, "\nwrote    {path}, {}\nnext     beyla-analyze {path}", bytes(*size));
+    }
+    text
+}
+
+fn advice(cause: &str) -> &'static str {
+    match cause {
+        "ring_full" => "raise --ring-size, or narrow the selector",
+        "storage_full" => "the kernel was out of memory for connections",
+        "payload_fault" => "lengths are recorded, the bytes were not in memory",
+        "segment_limit" => "calls with more than 512 segments are recorded in part",
+        "targets_full" => "more than 16,384 processes were targets at a time",
+        _ => "events that interrupted one of their own kind",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_always_mentioned() {
+        let progress = Progress::default();
+        let text = |losses: &Losses| summary(&progress, 1, Duration::from_secs(2), losses, None);
+        let none = text(&vec![("ring_full", 0), ("storage_full", 0)]);
+        assert_eq!(none, "recorded 0 events in 2.0 s: 0 B kept of 0 B that 1 process moved\nlost     0");
+        let some = text(&vec![("ring_full", 9381), ("storage_full", 0)]);
+        assert!(some.ends_with(
+            "lost     9,381\n         9,381 to ring_full: raise --ring-size, or narrow the selector"
+        ));
+    }
+}

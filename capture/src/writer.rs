@@ -1,0 +1,146 @@
+//! Writes the file: takes batches from the channel, puts them into order and hands them to Parquet.
+//!
+//! The file is written beside its place as `NAME.partial` and moved there when it is complete.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::{OpenOptionsExt as _, fchown},
+    path::{Path, PathBuf},
+    sync::mpsc::Receiver,
+};
+
+use beyla_schema::{
+    event::Clock,
+    file::{self, EventWriter, Metadata},
+};
+
+use crate::order::{Batch, Order};
+
+/// Why there is no file, or only a part of it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is one already.
+    #[error("{0} exists already: choose another name, or overwrite it with --force")]
+    Exists(PathBuf),
+    /// It cannot be made.
+    #[error("cannot write {path}: {source}")]
+    Create {
+        /// Its name.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// It could not be written to the end, but what was written is readable.
+    #[error("cannot go on writing {path}: {source}; the first {rows} events are kept in it")]
+    CutShort {
+        /// Its name.
+        path: PathBuf,
+        /// The system's reason.
+        source: file::Error,
+        /// Events in the file.
+        rows: u64,
+    },
+    /// It could not be written at all.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// Its name.
+        path: PathBuf,
+        /// The system's reason.
+        source: file::Error,
+    },
+}
+
+/// The place of the file, claimed before anything is captured.
+pub struct Output {
+    path: PathBuf,
+    partial: PathBuf,
+    file: File,
+}
+
+impl Output {
+    /// Claims `path`. Only its owner may read it: it holds what the service said.
+    pub fn create(path: &Path, force: bool) -> Result<Self, Error> {
+        if !force && path.exists() {
+            return Err(Error::Exists(path.to_owned()));
+        }
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        let create = |source| Error::Create { path: path.to_owned(), source };
+        if path.is_dir() {
+            return Err(create(io::Error::from(io::ErrorKind::IsADirectory)));
+        }
+        let mut options = OpenOptions::new();
+        let file =
+            options.write(true).create(true).truncate(true).mode(0o600).open(&partial).map_err(create)?;
+        give_to_invoking_user(&file);
+        Ok(Self { path: path.to_owned(), partial, file })
+    }
+
+    /// Gives the place up again.
+    pub fn discard(self) {
+        // Nothing was written that anybody could miss.
+        let _ = fs::remove_file(self.partial);
+    }
+}
+
+/// A file that sudo wrote belongs to who called sudo. Where that fails it stays root's.
+fn give_to_invoking_user(file: &File) {
+    let id = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    if let (Some(user), Some(group)) = (id("SUDO_UID"), id("SUDO_GID")) {
+        let _ = fchown(file, Some(user), Some(group));
+    }
+}
+
+/// A finished file.
+#[derive(Debug)]
+pub struct Written {
+    /// Its name.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// Writes batches until their sender is gone. `metadata` is called at the end, with the number of rows that
+/// came too late to be put in order.
+pub fn run(
+    output: Output,
+    batches: &Receiver<Batch>,
+    clock: Clock,
+    metadata: impl FnOnce(u64) -> Metadata,
+) -> Result<Written, Error> {
+    let Output { path, partial, file } = output;
+    let create = |source| Error::Create { path: path.clone(), source };
+    let spare = file.try_clone().map_err(create)?;
+    let write = |source| Error::Write { path: path.clone(), source };
+    let mut writer = EventWriter::new(file, clock).map_err(write)?;
+    let mut order = Order::default();
+    let outcome = fill(&mut writer, &mut order, batches);
+    let metadata = metadata(order.late());
+    let finished = match outcome {
+        Ok(()) => writer.finish(&metadata),
+        Err(source) => {
+            let rows = writer.salvage(spare, &metadata).map_err(write)?;
+            fs::rename(&partial, &path).map_err(create)?;
+            return Err(Error::CutShort { path, source, rows });
+        }
+    };
+    let file = finished.map_err(write)?;
+    file.sync_all().and_then(|()| fs::rename(&partial, &path)).map_err(create)?;
+    let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+    Ok(Written { path, bytes })
+}
+
+fn fill(
+    writer: &mut EventWriter<File>,
+    order: &mut Order,
+    batches: &Receiver<Batch>,
+) -> Result<(), file::Error> {
+    for batch in batches {
+        let drained_ns = batch.drained_ns;
+        order.push(batch);
+        order.release(drained_ns, |event| writer.push(event))?;
+    }
+    order.finish(|event| writer.push(event))
+}

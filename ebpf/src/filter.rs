@@ -1,0 +1,72 @@
+//! Whose events are recorded: the table of target processes and the set of selected ports.
+//!
+//! User space fills both; forks of targets and servers of selected ports are added here, in the kernel, so
+//! that nothing happens between their appearance and their capture.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap},
+};
+
+use crate::output;
+
+/// Target processes, by thread-group id.
+#[map]
+static TARGETS: HashMap<u32, u8> = HashMap::with_max_entries(16384, 0);
+
+/// Selected ports: bit `port % 64` of word `port / 64`.
+#[map]
+static PORTS: Array<u64> = Array::with_max_entries(1024, 0);
+
+/// Whether any port is selected. Without, other processes' sockets need no second look.
+#[unsafe(no_mangle)]
+static SELECT_PORTS: u8 = 0;
+
+/// Whether user space wants to hear of every program that is started, to select by its path.
+#[unsafe(no_mangle)]
+static SELECT_EXECUTABLES: u8 = 0;
+
+fn flag(flag: &'static u8) -> bool {
+    // SAFETY: the loader sets the value before the program runs; a volatile read keeps the compiler from
+    // taking the initial one for granted.
+    unsafe { core::ptr::read_volatile(flag) != 0 }
+}
+
+/// Whether ports are selected at all.
+#[inline(always)]
+pub(crate) fn selects_ports() -> bool {
+    flag(&SELECT_PORTS)
+}
+
+/// Whether every start of a program is reported.
+#[inline(always)]
+pub(crate) fn selects_executables() -> bool {
+    flag(&SELECT_EXECUTABLES)
+}
+
+/// Whether `port` is selected.
+#[inline(always)]
+pub(crate) fn is_selected(port: u16) -> bool {
+    selects_ports() && PORTS.get(u32::from(port / 64)).is_some_and(|word| word >> (port % 64) & 1 == 1)
+}
+
+/// Whether the process is a target.
+#[inline(always)]
+pub(crate) fn is_target(process: u32) -> bool {
+    // SAFETY: the value is not read, so it does not matter that it may change meanwhile.
+    unsafe { TARGETS.get(process) }.is_some()
+}
+
+/// Makes the process a target.
+#[inline(always)]
+pub(crate) fn add_target(process: u32) {
+    if TARGETS.insert(process, 1, 0).is_err() {
+        output::count(|counters| &mut counters.targets_full);
+    }
+}
+
+/// Forgets a process that has ended, and says whether it was a target.
+#[inline(always)]
+pub(crate) fn remove_target(process: u32) -> bool {
+    TARGETS.remove(process).is_ok()
+}

@@ -1,0 +1,108 @@
+//! Puts records into the ring buffer and counts those that do not fit.
+
+use core::{ffi::c_void, mem::MaybeUninit};
+
+use aya_ebpf::{
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns, generated::bpf_ringbuf_output,
+    },
+    macros::map,
+    maps::{PerCpuArray, RingBuf},
+};
+use beyla_schema::wire::{Change, Counters, Head, Kind, Process};
+
+use crate::kernel;
+
+/// The one way out. The loader sets its size.
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 24, 0);
+
+#[map]
+static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+
+/// Nobody is woken for a record: the reader comes by on a timer. A wake-up costs more than all the rest.
+const NO_WAKEUP: u64 = 1;
+
+/// Adds one to a counter of this CPU and returns its value before.
+///
+/// Atomic although the slot belongs to the CPU: a soft interrupt may run another program in the middle.
+#[inline(always)]
+pub(crate) fn count(counter: impl FnOnce(&mut Counters) -> &mut u64) -> u64 {
+    let Some(counters) = COUNTERS.get_ptr_mut(0) else { return 0 };
+    // SAFETY: the array has one element, which lives as long as the program; all access to its fields is
+    // through this function.
+    kernel::increment(counter(unsafe { &mut *counters }))
+}
+
+/// Who was at work when an event happened.
+#[derive(Clone, Copy)]
+pub(crate) struct Actor {
+    pub(crate) pid: u32,
+    pub(crate) tid: u32,
+}
+
+impl Actor {
+    /// The kernel on its own, in a soft interrupt: whoever runs there has nothing to do with it.
+    pub(crate) const NOBODY: Self = Self { pid: 0, tid: 0 };
+
+    /// The running task.
+    #[inline(always)]
+    pub(crate) fn current() -> Self {
+        let id = bpf_get_current_pid_tgid();
+        Self { pid: (id >> 32) as u32, tid: id as u32 }
+    }
+}
+
+/// The head of a new record.
+#[inline(always)]
+pub(crate) fn head(kind: Kind, connection: u64, actor: Actor) -> Head {
+    Head {
+        // SAFETY: helpers without arguments.
+        ts_ns: unsafe { bpf_ktime_get_ns() },
+        seq: count(|counters| &mut counters.made),
+        connection,
+        pid: actor.pid,
+        tid: actor.tid,
+        // SAFETY: a helper without arguments.
+        cpu: unsafe { bpf_get_smp_processor_id() } as u16,
+        kind: kind as u8,
+        pad: [0; 5],
+    }
+}
+
+/// Delivers a record that `fill` writes in place. False when the ring buffer was full.
+#[inline(always)]
+pub(crate) fn emit<T: 'static>(fill: impl FnOnce(&mut MaybeUninit<T>)) -> bool {
+    let Some(mut entry) = EVENTS.reserve::<T>(0) else {
+        count(|counters| &mut counters.ring_full);
+        return false;
+    };
+    fill(&mut entry);
+    entry.submit(NO_WAKEUP);
+    true
+}
+
+/// Delivers `size` bytes. False when the ring buffer was full.
+///
+/// # Safety
+///
+/// `size` bytes from `record` must be readable, and the verifier must be able to see it.
+#[inline(always)]
+pub(crate) unsafe fn copy_out(record: *const c_void, size: u32) -> bool {
+    let ring = (&raw const EVENTS).cast_mut().cast();
+    // SAFETY: by this function's contract.
+    let full = unsafe { bpf_ringbuf_output(ring, record.cast_mut(), size.into(), NO_WAKEUP) } != 0;
+    if full {
+        count(|counters| &mut counters.ring_full);
+    }
+    !full
+}
+
+/// Delivers a change in the life of `process`.
+#[inline(always)]
+pub(crate) fn process(process: u32, parent: u32, change: Change) {
+    let head = head(Kind::Process, 0, Actor { pid: process, tid: process });
+    emit::<Process>(|record| {
+        record.write(Process { head, parent, change: change as u8, pad: [0; 3] });
+    });
+}

@@ -1,0 +1,161 @@
+//! The engine: finds the connection an event belongs to and lets it work.
+//!
+//! Events come from the recorder's ring buffer or from a file, in the order of `(ts_ns, cpu, seq)`; small
+//! disorder is tolerated. Requests go to the [`Sink`] of the call that settles them.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+
+use beyla_schema::event::{Body, Event, Process};
+use beyla_schema::request::{EndReason, Request};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::Stats;
+use crate::connection::Connection;
+use crate::exchange::Shared;
+
+/// Receives requests as they are settled.
+///
+/// They come ordered by `(ended_ns, connection, ordinal)`, given events in order.
+pub trait Sink {
+    /// Takes one request. Its texts are valid during the call.
+    fn request(&mut self, request: &Request<'_>);
+}
+
+impl<S: Sink + ?Sized> Sink for &mut S {
+    fn request(&mut self, request: &Request<'_>) {
+        (**self).request(request);
+    }
+}
+
+impl<A: Sink, B: Sink> Sink for (A, B) {
+    fn request(&mut self, request: &Request<'_>) {
+        self.0.request(request);
+        self.1.request(request);
+    }
+}
+
+/// Limits on memory. What exceeds one is given up and counted in [`Stats::limits_reached`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Bytes kept of one message head that comes in pieces.
+    pub max_head: usize,
+    /// Requests of one connection that wait for their response.
+    pub max_pending: usize,
+    /// Connections known at a time; each takes a few hundred bytes while idle.
+    pub max_connections: usize,
+    /// Bytes of unfinished heads and unanswered requests, over all connections.
+    pub max_memory: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { max_head: 256 << 10, max_pending: 1024, max_connections: 1 << 18, max_memory: 256 << 20 }
+    }
+}
+
+/// Closed connections that are remembered, so that events that come late begin nothing.
+const REMEMBERED: usize = 4096;
+
+/// Pairs events into requests.
+#[derive(Debug, Default)]
+pub struct Engine {
+    connections: FxHashMap<u64, Connection>,
+    closed: FxHashSet<u64>,
+    closed_order: VecDeque<u64>,
+    shared: Shared,
+    last_ns: u64,
+}
+
+impl Engine {
+    /// An engine that has seen nothing.
+    pub fn new(config: Config) -> Self {
+        Self { shared: Shared::new(config), ..Self::default() }
+    }
+
+    /// What was seen and given up so far.
+    pub fn stats(&self) -> &Stats {
+        &self.shared.stats
+    }
+
+    /// Takes one event; hands the requests it settles to `sink`.
+    pub fn push(&mut self, event: &Event<'_>, sink: &mut impl Sink) {
+        self.shared.stats.events += 1;
+        self.last_ns = self.last_ns.max(event.ts_ns);
+        match event.body {
+            Body::Open(open) => {
+                if let Some((connection, _)) = self.connection(event.connection) {
+                    connection.open(&open);
+                }
+            }
+            Body::Data(data) => match self.connection(event.connection) {
+                Some((connection, shared)) => connection.data(event, &data, shared, sink),
+                None => self.shared.stats.ignored_bytes += u64::from(data.length),
+            },
+            Body::Close(close) => {
+                if let Some((connection, shared)) = self.connection(event.connection) {
+                    connection.close(&close, event.ts_ns, shared, sink);
+                    if close.direction.is_none() {
+                        self.forget(event.connection);
+                    }
+                }
+            }
+            Body::Process(process) => self.process(event.pid, &process),
+            Body::Loss(loss) => {
+                let losses = &mut self.shared.stats.losses;
+                match losses.get_mut(loss.cause) {
+                    Some(count) => *count = loss.count,
+                    None => drop(losses.insert(loss.cause.to_owned(), loss.count)),
+                }
+            }
+            Body::End(reason) => self.shared.stats.end = Some(reason.to_owned()),
+            Body::Listen(_) => {}
+        }
+    }
+
+    /// The capture is over: hands out what is still unfinished, by connection.
+    pub fn finish(&mut self, sink: &mut impl Sink) {
+        let mut connections: Vec<_> = self.connections.drain().collect();
+        connections.sort_unstable_by_key(|(id, _)| *id);
+        for (_, mut connection) in connections {
+            connection.end(EndReason::CaptureEnd, self.last_ns, &mut self.shared, sink);
+        }
+    }
+
+    /// The connection `id`, made known if it is new. None when it has closed, or when there are too many.
+    fn connection(&mut self, id: u64) -> Option<(&mut Connection, &mut Shared)> {
+        let (count, shared) = (self.connections.len(), &mut self.shared);
+        let connection = match self.connections.entry(id) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                if self.closed.contains(&id) {
+                    return None;
+                }
+                if count >= shared.config.max_connections {
+                    shared.stats.limits_reached += 1;
+                    return None;
+                }
+                shared.stats.connections += 1;
+                entry.insert(Connection::new(id))
+            }
+        };
+        Some((connection, shared))
+    }
+
+    fn forget(&mut self, id: u64) {
+        self.connections.remove(&id);
+        if self.closed_order.len() == REMEMBERED
+            && let Some(oldest) = self.closed_order.pop_front()
+        {
+            self.closed.remove(&oldest);
+        }
+        self.closed_order.push_back(id);
+        self.closed.insert(id);
+    }
+
+    fn process(&mut self, pid: u32, process: &Process<'_>) {
+        if !process.service.is_empty() {
+            self.shared.services.insert(pid, process.service.into());
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! Heads of HTTP/1.x messages (RFC 9112 sections 2 to 6), read as leniently as servers do.
+//!
+//! Only what pairing and the `requests` table need is taken out; the rest of a head is walked over. Nothing
+//! here keeps state or copies.
+
+use beyla_schema::request::Protocol;
+use memchr::{memchr, memchr_iter, memrchr};
+
+/// The longest method that is taken for one. The longest registered has 17 letters.
+const MAX_METHOD: usize = 32;
+
+/// Registered methods (RFC 9110 section 16.1.1 and the common extensions), for places where a method must be
+/// told from other text.
+const METHODS: [&[u8]; 17] = [
+    b"GET",
+    b"POST",
+    b"PUT",
+    b"HEAD",
+    b"DELETE",
+    b"PATCH",
+    b"OPTIONS",
+    b"CONNECT",
+    b"TRACE",
+    b"PROPFIND",
+    b"PROPPATCH",
+    b"MKCOL",
+    b"COPY",
+    b"MOVE",
+    b"LOCK",
+    b"UNLOCK",
+    b"QUERY",
+];
+
+/// A request line and the fields that matter.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RequestHead<'a> {
+    pub(crate) method: &'a [u8],
+    pub(crate) target: &'a [u8],
+    pub(crate) protocol: Protocol,
+    pub(crate) fields: Fields<'a>,
+}
+
+/// A status line and the fields that matter.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ResponseHead<'a> {
+    pub(crate) status: u16,
+    pub(crate) fields: Fields<'a>,
+}
+
+/// The header fields that are used.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fields<'a> {
+    pub(crate) host: Option<&'a [u8]>,
+    pub(crate) traceparent: Option<&'a [u8]>,
+    length: Option<Result<u64, Contradiction>>,
+    coding: Option<Coding>,
+}
+
+/// A `Content-Length` that is no number, or several that differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Contradiction;
+
+/// The last transfer coding of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coding {
+    Chunked,
+    Other,
+}
+
+/// What a head says about the length of the body (RFC 9112 section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// Nothing.
+    Silent,
+    /// So many bytes.
+    Length(u64),
+    /// Chunks.
+    Chunked,
+    /// A coding that does not tell its end.
+    Coded,
+    /// Something that cannot be true.
+    Invalid,
+}
+
+impl Fields<'_> {
+    /// What the fields say about the body; chunks win over a length.
+    pub(crate) fn framing(&self) -> Framing {
+        match (self.coding, self.length) {
+            (Some(Coding::Chunked), _) => Framing::Chunked,
+            (Some(Coding::Other), _) => Framing::Coded,
+            (None, Some(Ok(length))) => Framing::Length(length),
+            (None, Some(Err(Contradiction))) => Framing::Invalid,
+            (None, None) => Framing::Silent,
+        }
+    }
+}
+
+/// Where the head at the beginning of `bytes` ends: after its blank line. The search begins at `from`; a bare
+/// line feed ends a line too.
+pub(crate) fn end(bytes: &[u8], from: usize) -> Option<usize> {
+    memchr_iter(b'\n', &bytes[from..]).find_map(|at| match bytes[from + at + 1..] {
+        [b'\n', ..] => Some(from + at + 2),
+        [b'\r', b'\n', ..] => Some(from + at + 3),
+        _ => None,
+    })
+}
+
+/// Whether a request head may begin like this; `bytes` may end anywhere.
+pub(crate) fn may_be_request(bytes: &[u8]) -> bool {
+    if let Some(end) = memchr(b'\n', bytes) {
+        return request_line(&bytes[..end]).is_some();
+    }
+    let method = bytes.iter().take_while(|byte| is_token(**byte)).count();
+    match bytes[method..] {
+        [] => method <= MAX_METHOD,
+        [b' '] => (1..=MAX_METHOD).contains(&method),
+        [b' ', first, ..] => (1..=MAX_METHOD).contains(&method) && is_target(first),
+        _ => false,
+    }
+}
+
+/// Whether a response head may begin like this; `bytes` may end anywhere.
+pub(crate) fn may_be_response(bytes: &[u8]) -> bool {
+    if let Some(end) = memchr(b'\n', bytes) {
+        return status_line(&bytes[..end]).is_some();
+    }
+    bytes.iter().zip(b"HTTP/1.").all(|(byte, expected)| byte == expected)
+}
+
+/// Whether a call that begins like this begins a request, in a stream whose boundaries are not known: with a
+/// whole request line, or the beginning of one. Only registered methods count there, since the end of an
+/// unseen word is a method too.
+pub(crate) fn begins_request(call: &[u8]) -> bool {
+    match memchr(b'\n', call) {
+        Some(_) => begins_request_line(call),
+        None => may_be_request(call) && METHODS.iter().any(|method| may_begin_with(call, method)),
+    }
+}
+
+/// Whether a call begins with a whole request line of a registered method.
+pub(crate) fn begins_request_line(call: &[u8]) -> bool {
+    memchr(b'\n', call)
+        .and_then(|end| request_line(&call[..end]))
+        .is_some_and(|(method, ..)| is_registered(method))
+}
+
+/// Whether `call` begins with `method` and a space, or ends before that can be said.
+fn may_begin_with(call: &[u8], method: &[u8]) -> bool {
+    match call.strip_prefix(method) {
+        Some(rest) => matches!(rest, [] | [b' ', ..]),
+        None => method.starts_with(call),
+    }
+}
+
+/// Whether a call that begins like this begins a response, in a stream whose boundaries are not known.
+pub(crate) fn begins_response(call: &[u8]) -> bool {
+    call.starts_with(b"HTTP/1.") && may_be_response(call)
+}
+
+/// The status of a head that may be incomplete.
+pub(crate) fn status(head: &[u8]) -> Option<u16> {
+    status_line(&head[..memchr(b'\n', head)?])
+}
+
+/// Whether `method` is registered.
+pub(crate) fn is_registered(method: &[u8]) -> bool {
+    METHODS.contains(&method)
+}
+
+/// Reads a request head, or as many whole lines of it as `head` has. None when it is none.
+pub(crate) fn request(head: &[u8]) -> Option<RequestHead<'_>> {
+    let end = memchr(b'\n', head)?;
+    let (method, target, protocol) = request_line(&head[..end])?;
+    let fields = fields(&head[end + 1..])?;
+    Some(RequestHead { method, target, protocol, fields })
+}
+
+/// Reads a response head, or as many whole lines of it as `head` has. None when it is none.
+pub(crate) fn response(head: &[u8]) -> Option<ResponseHead<'_>> {
+    let end = memchr(b'\n', head)?;
+    let status = status_line(&head[..end])?;
+    let fields = fields(&head[end + 1..])?;
+    Some(ResponseHead { status, fields })
+}
+
+/// `method SP target SP HTTP/1.x`. Spaces within the target are kept: some servers take them.
+fn request_line(line: &[u8]) -> Option<(&[u8], &[u8], Protocol)> {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let (start, version) = line.split_at_checked(memrchr(b' ', line)?)?;
+    let protocol = match version {
+        b" HTTP/1.0" => Protocol::Http10,
+        [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'..=b'9'] => Protocol::Http11,
+        _ => return None,
+    };
+    let (method, target) = start.split_at_checked(memchr(b' ', start)?)?;
+    let target = &target[1..];
+    let good = (1..=MAX_METHOD).contains(&method.len())
+        && method.iter().copied().all(is_token)
+        && target.first().copied().is_some_and(is_target)
+        && target.iter().all(|&byte| byte == b' ' || is_target(byte));
+    good.then_some((method, target, protocol))
+}
+
+/// `HTTP/1.x SP status [SP reason]`.
+fn status_line(line: &[u8]) -> Option<u16> {
+    let rest = line.strip_prefix(b"HTTP/1.")?;
+    match *rest.strip_suffix(b"\r").unwrap_or(rest) {
+        [b'0'..=b'9', b' ', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', ref reason @ ..]
+            if matches!(reason, [] | [b' ', ..]) =>
+        {
+            Some([a, b, c].iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0')))
+        }
+        _ => None,
+    }
+}
+
+/// Reads header lines up to the blank line, or to the last whole one. None when a line is no field.
+fn fields(mut lines: &[u8]) -> Option<Fields<'_>> {
+    let mut fields = Fields::default();
+    while let Some(end) = memchr(b'\n', lines) {
+        let line = lines[..end].trim_ascii_end();
+        lines = &lines[end + 1..];
+        match line {
+            [] => break,
+            // Continues the line before (obs-fold, RFC 9112 section 5.2): no field of its own.
+            [b' ' | b'\t', ..] => {}
+            _ => fields.add(line)?,
+        }
+    }
+    Some(fields)
+}
+
+impl<'a> Fields<'a> {
+    fn add(&mut self, line: &'a [u8]) -> Option<()> {
+        let colon = memchr(b':', line).filter(|&colon| colon > 0)?;
+        let (name, value) = (&line[..colon], || line[colon + 1..].trim_ascii_start());
+        // The length of the name rules out nearly every field.
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => self.host = self.host.or(Some(value())),
+            11 if name.eq_ignore_ascii_case(b"traceparent") => self.traceparent = Some(value()),
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                for item in value().split(|&byte| byte == b',') {
+                    let length = number(item.trim_ascii()).ok_or(Contradiction);
+                    let agrees = self.length.is_none_or(|before| before == length);
+                    self.length = Some(if agrees { length } else { Err(Contradiction) });
+                }
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                let last = value().rsplit(|&byte| byte == b',').next().unwrap_or_default();
+                let chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
+                self.coding = Some(if chunked { Coding::Chunked } else { Coding::Other });
+            }
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+/// Decimal digits and nothing else; none on overflow.
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |number, digit| {
+        let digit = char::from(*digit).to_digit(10)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    })
+}
+
+/// The characters of a method (RFC 9110 section 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// What a target may have: anything visible, and bytes above ASCII, which some clients send raw.
+fn is_target(byte: u8) -> bool {
+    byte > b' ' && byte != 0x7f
+}
+
+/// The parts of a request target (RFC 9112 section 3.2).
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Target<'a> {
+    pub(crate) scheme: Option<&'a [u8]>,
+    pub(crate) authority: Option<&'a [u8]>,
+    pub(crate) path: Option<&'a [u8]>,
+    pub(crate) query: Option<&'a [u8]>,
+}
+
+/// Takes a target apart. The authority form is that of CONNECT only.
+pub(crate) fn target<'a>(method: &[u8], target: &'a [u8]) -> Target<'a> {
+    if method == b"CONNECT" {
+        return Target { authority: Some(target), ..Target::default() };
+    }
+    let mut parts = Target::default();
+    let mut rest = target;
+    if !target.starts_with(b"/")
+        && let Some(colon) = memchr(b':', target)
+        && let Some(after) = target[colon..].strip_prefix(b"://")
+        && target[..colon].iter().all(u8::is_ascii_alphanumeric)
+    {
+        let end = after.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(after.len());
+        parts.scheme = Some(&target[..colon]);
+        parts.authority = Some(&after[..end]);
+        rest = &after[end..];
+    }
+    let rest = &rest[..memchr(b'#', rest).unwrap_or(rest.len())];
+    let (path, query) = match memchr(b'?', rest) {
+        Some(mark) => (&rest[..mark], Some(&rest[mark + 1..])),
+        None => (rest, None),
+    };
+    // An absolute form without a path means the root (RFC 9110 section 4.2.3).
+    parts.path = Some(if path.is_empty() { b"/" } else { path });
+    parts.query = query;
+    parts
+}
+
+/// The trace id and the parent id of a `traceparent` field (W3C Trace Context, version 00).
+pub(crate) fn trace_context(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let id = |part: &[u8]| {
+        part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            && part.iter().any(|&byte| byte != b'0')
+    };
+    let (trace, rest) = value.strip_prefix(b"00-")?.split_at_checked(32)?;
+    let (parent, flags) = rest.strip_prefix(b"-")?.split_at_checked(16)?;
+    let flags = flags.strip_prefix(b"-")?;
+    let flags_good = flags.len() == 2 && flags.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (id(trace) && id(parent) && flags_good).then_some((trace, parent))
+}

@@ -1,0 +1,33 @@
+//! Texts as small numbers, so that groups of requests are found without copying a name.
+
+use rustc_hash::FxHashMap;
+
+/// Numbers texts in the order they are first seen.
+#[derive(Debug, Default)]
+pub(crate) struct Interner {
+    numbers: FxHashMap<Box<str>, u32>,
+    texts: Vec<Box<str>>,
+}
+
+impl Interner {
+    /// The number of `text`, the same for every equal text.
+    pub(crate) fn number(&mut self, text: &str) -> u32 {
+        if let Some(&number) = self.numbers.get(text) {
+            return number;
+        }
+        let number = self.texts.len() as u32;
+        self.numbers.insert(text.into(), number);
+        self.texts.push(text.into());
+        number
+    }
+
+    /// The text of a number given by [`Self::number`].
+    pub(crate) fn text(&self, number: u32) -> &str {
+        &self.texts[number as usize]
+    }
+
+    /// All texts, in the order of their numbers.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.texts.iter().map(|text| &**text)
+    }
+}

@@ -1,0 +1,44 @@
+//! What the engine saw and what it gave up, so that a report can say how complete it is.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// Counts of one run. Everything is a total since the engine began.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Events pushed.
+    pub events: u64,
+    /// Connections seen.
+    pub connections: u64,
+    /// Requests handed to the sink.
+    pub requests: u64,
+    /// Connections whose first bytes were no HTTP/1.x; nothing of them is reported.
+    pub not_http_connections: u64,
+    /// Bytes of connections that are not HTTP, or no longer since a protocol switch.
+    pub opaque_bytes: u64,
+    /// Bytes of a layer that is not decoded: plaintext taken from TLS libraries.
+    pub undecoded_bytes: u64,
+    /// Captured bytes that belong to no message: skipped until one could be recognised again.
+    pub unparsed_bytes: u64,
+    /// Bytes of calls that are not in the capture at all, by the stream positions.
+    pub gap_bytes: u64,
+    /// Bytes that a captured call moved beyond what was kept of it.
+    pub truncated_bytes: u64,
+    /// Bytes seen a second time, and ignored.
+    pub duplicate_bytes: u64,
+    /// Bytes of connections that had closed already, or were too many to follow.
+    pub ignored_bytes: u64,
+    /// Responses that no request was waiting for.
+    pub unsolicited_responses: u64,
+    /// Times that a direction lost its message boundaries.
+    pub desynchronisations: u64,
+    /// Messages and connections given up because a limit of the configuration was reached.
+    pub limits_reached: u64,
+    /// Connections that moved more bytes than the capture has.
+    pub incomplete_connections: u64,
+    /// What the recorder lost, by cause, as it last said.
+    pub losses: BTreeMap<String, u64>,
+    /// Why the capture ended; none when it did not end in an orderly way.
+    pub end: Option<String>,
+}

@@ -1,0 +1,223 @@
+//! The report, the exposition and the trace line, from requests made by hand.
+
+use beyla_engine::prometheus::{Exposition, Names};
+use beyla_engine::red::{Aggregator, Row};
+use beyla_engine::{Sink, trace_line};
+use beyla_schema::event::Clock;
+use beyla_schema::request::{EndReason, Kind, Protocol, Request};
+
+const MS: u64 = 1_000_000;
+
+fn request(route: &'static str, status: Option<u16>, start_ns: u64, duration_ns: u64) -> Request<'static> {
+    let answered = status.is_some();
+    Request {
+        service: "shop",
+        pid: 1,
+        tid: 1,
+        kind: Kind::Server,
+        protocol: Protocol::Http11,
+        tls: None,
+        method: Some("GET"),
+        scheme: Some("http"),
+        authority: Some("localhost:8080"),
+        path: Some(route),
+        query: None,
+        route: Some(route),
+        status,
+        rpc_service: None,
+        rpc_method: None,
+        rpc_status: None,
+        error: status.is_none_or(|status| status >= 500),
+        start_ns,
+        end_ns: answered.then_some(start_ns + duration_ns),
+        duration_ns: answered.then_some(duration_ns),
+        service_ns: answered.then_some(duration_ns),
+        queue_ns: None,
+        request_bytes: Some(0),
+        response_bytes: answered.then_some(100),
+        client: "[::1]:40000".parse().ok(),
+        server: "[::1]:8080".parse().ok(),
+        connection: 1,
+        stream: None,
+        ordinal: 0,
+        trace_id: None,
+        span_id: None,
+        parent_id: None,
+        end_reason: if answered { EndReason::Response } else { EndReason::Closed },
+        ended_ns: start_ns + duration_ns,
+    }
+}
+
+fn line(request: &Request<'_>, offset_ns: i64) -> String {
+    let mut out = Vec::new();
+    trace_line::write(&mut out, request, Clock { offset_ns }).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn quantiles_are_the_nearest_rank() {
+    let mut red = Aggregator::default();
+    // In an order that is not theirs.
+    for n in (1..=100).map(|n| n * 37 % 101) {
+        red.request(&request("/a", Some(200), 0, n * MS));
+    }
+    let total = red.report(5).inbound.unwrap().total;
+    assert_eq!((total.p50_ms, total.p90_ms), (Some(50.0), Some(90.0)));
+    assert_eq!((total.p95_ms, total.p99_ms), (Some(95.0), Some(99.0)));
+    assert_eq!((total.max_ms, total.avg_ms), (Some(100.0), Some(50.5)));
+}
+
+#[test]
+fn one_duration_is_every_quantile() {
+    let mut red = Aggregator::default();
+    red.request(&request("/a", Some(200), 0, 7 * MS));
+    let total = red.report(5).inbound.unwrap().total;
+    for quantile in [total.p50_ms, total.p90_ms, total.p95_ms, total.p99_ms, total.max_ms, total.avg_ms] {
+        assert_eq!(quantile, Some(7.0));
+    }
+}
+
+#[test]
+fn a_report_of_nothing_is_empty() {
+    let report = Aggregator::default().report(5);
+    assert_eq!((report.requests, report.first_ns, report.last_ns), (0, None, None));
+    assert_eq!((report.inbound, report.outbound), (None, None));
+}
+
+#[test]
+fn tables_group_and_order_requests() {
+    let mut red = Aggregator::default();
+    for (route, status, times) in
+        [("/b", Some(200), 2), ("/a", Some(200), 2), ("/c", Some(500), 3), ("/c", None, 1)]
+    {
+        for n in 0..times {
+            red.request(&request(route, status, n * 1000 * MS, 10 * MS));
+        }
+    }
+    let report = red.report(2);
+    assert_eq!((report.requests, report.first_ns, report.last_ns), (8, Some(0), Some(2010 * MS)));
+    assert!(report.outbound.is_none());
+    let side = report.inbound.unwrap();
+    let routes = |rows: &[Row]| rows.iter().map(|row| row.route.clone().unwrap()).collect::<Vec<_>>();
+    assert_eq!(routes(&side.by_route), ["/c", "/a", "/b"]);
+    assert_eq!(routes(&side.slowest), ["/c", "/a"]);
+    let by_status: Vec<_> = side.by_status.iter().map(|row| (row.status, row.requests)).collect();
+    assert_eq!(by_status, [(Some(200), 4), (Some(500), 3), (None, 1)]);
+    assert_eq!(side.by_status[2].p50_ms, None);
+    assert_eq!(side.by_service[0].service.as_deref(), Some("shop"));
+    let total = side.total;
+    assert_eq!((total.requests, total.errors, total.incomplete), (8, 4, 1));
+    assert!((total.error_ratio - 0.5).abs() < 1e-12);
+    assert!((total.rate.unwrap() - 8.0 / 2.01).abs() < 1e-12);
+}
+
+#[test]
+fn the_exposition_is_exact() {
+    let mut exposition = Exposition::new(Names::Beyla2023, "host \"a\"\n\\".to_owned());
+    exposition.request(&request("/a", Some(200), 0, 5 * MS));
+    exposition.request(&Request { method: Some("BREW"), ..request("/a", None, 0, 0) });
+    let expected = r#"# HELP http_server_duration_seconds Duration of HTTP requests served by the captured processes.
+# TYPE http_server_duration_seconds histogram
+http_server_duration_seconds_bucket{LABELS,le="0"} 0
+http_server_duration_seconds_bucket{LABELS,le="0.005"} 1
+http_server_duration_seconds_bucket{LABELS,le="0.01"} 1
+http_server_duration_seconds_bucket{LABELS,le="0.025"} 1
+http_server_duration_seconds_bucket{LABELS,le="0.05"} 1
+http_server_duration_seconds_bucket{LABELS,le="0.075"} 1
+http_server_duration_seconds_bucket{LABELS,le="0.1"} 1
+http_server_duration_seconds_bucket{LABELS,le="0.25"} 1
+http_server_duration_seconds_bucket{LABELS,le="0.5"} 1
+http_server_duration_seconds_bucket{LABELS,le="0.75"} 1
+http_server_duration_seconds_bucket{LABELS,le="1"} 1
+http_server_duration_seconds_bucket{LABELS,le="2.5"} 1
+http_server_duration_seconds_bucket{LABELS,le="5"} 1
+http_server_duration_seconds_bucket{LABELS,le="7.5"} 1
+http_server_duration_seconds_bucket{LABELS,le="10"} 1
+http_server_duration_seconds_bucket{LABELS,le="+Inf"} 1
+http_server_duration_seconds_sum{LABELS} 0.005
+http_server_duration_seconds_count{LABELS} 1
+# HELP http_server_request_size_bytes Body size of HTTP requests served by the captured processes.
+# TYPE http_server_request_size_bytes histogram
+"#;
+    let size = |labels: &str| {
+        let bounds = ["0", "32", "64", "128", "256", "512", "1024", "2048", "4096", "8192", "+Inf"];
+        let name = "http_server_request_size_bytes";
+        let buckets: String =
+            bounds.map(|bound| format!("{name}_bucket{{{labels},le=\"{bound}\"}} 1\n")).concat();
+        format!("{buckets}{name}_sum{{{labels}}} 0\n{name}_count{{{labels}}} 1\n")
+    };
+    let common = r#"instance="host \"a\"\n\\",job="shop",service_name="shop""#;
+    let get = format!("http_method=\"GET\",http_status_code=\"200\",{common}");
+    let other = format!("http_method=\"_OTHER\",{common}");
+    let info = format!(
+        "# HELP target_info A captured service.\n# TYPE target_info gauge\ntarget_info{{{common}}} 1\n"
+    );
+    let expected = expected.replace("LABELS", &get) + &size(&get) + &size(&other) + &info;
+    assert_eq!(exposition.render(), expected);
+}
+
+#[test]
+fn opentelemetry_names_carry_the_server_and_both_sizes() {
+    let mut exposition = Exposition::new(Names::Otel, "h".to_owned());
+    exposition.request(&request("/a", Some(200), 0, 20_000 * MS));
+    exposition.request(&Request { kind: Kind::Client, ..request("/a", Some(200), 0, 0) });
+    let text = exposition.render();
+    let labels = r#"http_request_method="GET",http_response_status_code="200",instance="h",job="shop",server_address="::1",server_port="8080",service_name="shop",url_scheme="http""#;
+    let lines: Vec<_> = text.lines().collect();
+    for line in [
+        format!("http_server_request_duration_seconds_bucket{{{labels},le=\"10\"}} 0"),
+        format!("http_server_request_duration_seconds_bucket{{{labels},le=\"+Inf\"}} 1"),
+        format!("http_server_request_duration_seconds_sum{{{labels}}} 20"),
+        format!("http_client_request_duration_seconds_bucket{{{labels},le=\"0\"}} 1"),
+        format!("http_server_response_body_size_bytes_bucket{{{labels},le=\"64\"}} 0"),
+        format!("http_server_response_body_size_bytes_sum{{{labels}}} 100"),
+        format!("http_client_request_body_size_bytes_count{{{labels}}} 1"),
+    ] {
+        assert!(lines.contains(&line.as_str()), "{line}\nnot in\n{text}");
+    }
+    let families: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    assert!(families.is_sorted(), "{families:?}");
+    assert!(text.ends_with("} 1\n"));
+}
+
+#[test]
+fn the_order_of_requests_does_not_change_the_exposition() {
+    let requests: Vec<_> =
+        (0..50u16).map(|n| request("/a", Some(200 + n % 7), 0, u64::from(n) * MS)).collect();
+    let render = |requests: &mut dyn Iterator<Item = &Request<'static>>| {
+        let mut exposition = Exposition::new(Names::Otel, String::new());
+        requests.for_each(|request| exposition.request(request));
+        exposition.render()
+    };
+    assert_eq!(render(&mut requests.iter()), render(&mut requests.iter().rev()));
+}
+
+#[test]
+fn a_trace_line_is_that_of_the_announcement() {
+    let hello = Request {
+        duration_ns: Some(15_220_000),
+        service_ns: Some(689_900),
+        ..request("/hello", Some(200), 1_000, 0)
+    };
+    assert_eq!(
+        line(&hello, 1_681_912_144_000_000_000),
+        "2023-04-19 13:49:04 (15.22ms[689.9µs]) 200 GET /hello [::1]->[localhost:8080] size:0B\n"
+    );
+}
+
+#[test]
+fn a_trace_line_says_what_is_not_known() {
+    let cut = Request { authority: None, request_bytes: None, ..request("/a", None, 0, 0) };
+    assert_eq!(line(&cut, 0), "1970-01-01 00:00:00 (-) - GET /a [::1]->[[::1]:8080] size:?B\n");
+    let bare = Request { method: None, path: None, client: None, server: None, ..cut };
+    assert_eq!(line(&bare, 0), "1970-01-01 00:00:00 (-) - - - [-]->[-] size:?B\n");
+}
+
+#[test]
+fn a_trace_line_cannot_be_forged() {
+    let path = "/\x1b[2J\n2023 \u{9b}\u{202e}é";
+    let forged = Request { path: Some(path), ..request("", Some(200), 0, 0) };
+    let text = line(&forged, 0);
+    assert!(text.contains(r" GET /\u{1b}[2J\u{a}2023\u{20}\u{9b}\u{202e}é ["), "{text}");
+    assert_eq!(text.lines().count(), 1);
+}

@@ -27,6 +27,10 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the first argument of this tracepoint.
     let sock = unsafe { Sock::new(ctx.arg(0)) };
     let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
+    // Closing a connection that was shut down before enters the same state once more.
+    if old == new {
+        return 0;
+    }
     match new {
         // `connect` and `listen` enter these states in the context of the process that calls them.
         SYN_SENT => connecting(sock),

@@ -49,8 +49,11 @@ impl<W: Write + Send> EventWriter<W> {
                 .set_column_dictionary_enabled(ColumnPath::from(column), false)
                 .set_column_encoding(ColumnPath::from(column), Encoding::DELTA_BINARY_PACKED);
         }
+        // Nobody looks for a payload between two others.
         for column in ["payload", "tail"] {
-            properties = properties.set_column_dictionary_enabled(ColumnPath::from(column), false);
+            properties = properties
+                .set_column_dictionary_enabled(ColumnPath::from(column), false)
+                .set_column_statistics_enabled(ColumnPath::from(column), EnabledStatistics::None);
         }
         Ok(Self {
             writer: ArrowWriter::try_new(output, schema(), Some(properties.build()))?,

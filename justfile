@@ -1,0 +1,66 @@
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# Where cargo puts what it builds.
+target := env("CARGO_TARGET_DIR", justfile_directory() / "target")
+bin := target / "debug"
+fresh_object := target / "fresh.bpf.o"
+
+# Lists the recipes.
+default:
+    @just --list --unsorted
+
+# Examples are always built along: they share the features of the tests, so DataFusion is built once for all.
+# Builds the two commands.
+build:
+    cargo build --locked --bins --examples
+
+# Records a live service and reports on it: the one on PORT, else a sample service under load.
+demo PORT="": build
+    @bin={{ bin }} ./fixtures/demo.sh {{ PORT }}
+
+# Runs every test. Live tests need root and BPF; without them each says so and is skipped.
+test *ARGS:
+    cargo test --locked {{ ARGS }}
+
+# Formatting, lints, documentation, dependencies.
+check:
+    cargo fmt --all --check
+    cargo clippy --locked --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+    just deny
+
+# Licences, duplicates and sources of all dependencies, and known vulnerabilities where their list can be had.
+deny:
+    command -v cargo-deny >/dev/null || cargo install --quiet --locked cargo-deny
+    cargo deny --log-level error check bans licenses sources
+    if cargo deny --log-level off fetch db; then cargo deny --log-level error check advisories; \
+    else echo "advisories NOT checked: their database cannot be fetched from here" >&2; fi
+
+# Rebuilds the committed kernel objects from source.
+ebpf:
+    ebpf/build.sh x86_64 ebpf/prebuilt/x86_64.bpf.o
+    ebpf/build.sh aarch64 ebpf/prebuilt/aarch64.bpf.o
+    ebpf/source-hash.sh > ebpf/prebuilt/SOURCE_HASH
+
+# Fails when the committed kernel objects are not those of the sources; builds this machine's from source.
+ebpf-fresh:
+    [ "$(ebpf/source-hash.sh)" = "$(cat ebpf/prebuilt/SOURCE_HASH)" ] \
+        || { echo "the committed kernel objects are stale: run 'just ebpf' and commit them" >&2; exit 1; }
+    ebpf/build.sh "$(uname -m)" {{ fresh_object }}
+
+# Installs the servers and clients that fixtures and live tests use (Debian).
+servers:
+    ./fixtures/install-servers.sh
+
+# Records the fixtures anew: all, or those named. Needs root.
+record *NAMES: build
+    beyla_capture={{ bin }}/beyla-capture ./fixtures/record.sh {{ NAMES }}
+    just bless
+
+# Rewrites the goldens of all fixtures from what the analyzer says now.
+bless:
+    BLESS=1 cargo test --locked --test goldens
+
+# All of the above that must hold before a change lands, with live tests mandatory. Needs root.
+ci: servers check ebpf-fresh
+    BEYLA_LIVE=required BEYLA_EBPF_OBJECT={{ fresh_object }} just test

@@ -35,7 +35,13 @@ Data goes to stdout, everything else to stderr.";
 /// Every request in the files is paired again from the recorded bytes, by the same engine as during the
 /// capture. The same files always give the same output.
 #[derive(Debug, Parser)]
-#[command(name = "beyla-analyze", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(
+    name = "beyla-analyze",
+    version,
+    override_usage = "beyla-analyze [OPTIONS] <FILE>...",
+    after_help = EXAMPLES,
+    max_term_width = 100
+)]
 struct Cli {
     /// Capture files; several are replayed one after the other into one answer
     #[arg(value_name = "FILE", required_unless_present = "generate")]

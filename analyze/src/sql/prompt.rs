@@ -1,7 +1,7 @@
 //! The prompt: statements over several lines, a history that outlives the session, completion of names, and
 //! Ctrl-C that takes back a line or stops a query.
 
-use std::{borrow::Cow, env, fs, io::Write, path::PathBuf, time::Instant};
+use std::{env, fs, io::Write, path::PathBuf, time::Instant};
 
 use anstream::eprintln;
 use datafusion::sql::{
@@ -20,6 +20,7 @@ use rustyline::{
     history::FileHistory,
     validate::{ValidationContext, ValidationResult, Validator},
 };
+use tokio::signal::ctrl_c;
 
 use super::{Session, guard, tables};
 use crate::{
@@ -28,7 +29,7 @@ use crate::{
 };
 
 const HELP: &str = "\
-Statements end with `;`. Ctrl-C takes back a line or stops a query.
+Statements end with `;`. Ctrl-C takes back a line or stops a query; a second one ends the program.
   \\d         tables and their columns
   \\d TABLE   the columns of one
   \\q         leave, as does Ctrl-D";
@@ -65,7 +66,7 @@ pub(super) fn run(session: &Session, out: &mut impl Write) -> Result<(), Error> 
             }
             _ => query(session, &line, out),
         };
-        match result {
+        match result.and_then(|()| Ok(out.flush()?)) {
             Ok(()) => {}
             Err(Error::Write(error)) => break Err(error.into()),
             Err(error) => eprintln!("{error}"),
@@ -79,19 +80,26 @@ pub(super) fn run(session: &Session, out: &mut impl Write) -> Result<(), Error> 
     result
 }
 
-/// Runs the statements of a line; Ctrl-C stops them.
+/// Runs the statements of a line. Ctrl-C stops them where they wait for rows; where they do not, a second one ends
+/// the program.
 fn query(session: &Session, sql: &str, out: &mut impl Write) -> Result<(), Error> {
     let began = Instant::now();
     let statements = DFParser::parse_sql(sql)?;
+    let kill = session.runtime.spawn(async {
+        if ctrl_c().await.is_ok() && ctrl_c().await.is_ok() {
+            std::process::exit(130);
+        }
+    });
     let rows = guard(|| {
         session.runtime.block_on(async {
             tokio::select! {
                 rows = session.run_all(statements, out) => rows.map(Some),
-                _ = tokio::signal::ctrl_c() => Ok(None),
+                _ = ctrl_c() => Ok(None),
             }
         })
-    })?;
-    match rows {
+    });
+    kill.abort();
+    match rows? {
         Some(1) => eprintln!("{DIM}1 row, {:.3} s{DIM:#}", began.elapsed().as_secs_f64()),
         Some(rows) => eprintln!("{DIM}{rows} rows, {:.3} s{DIM:#}", began.elapsed().as_secs_f64()),
         None => eprintln!("{DIM}stopped{DIM:#}"),
@@ -184,11 +192,7 @@ impl Validator for Words {
     }
 }
 
-impl Highlighter for Words {
-    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> Cow<'b, str> {
-        prompt.into()
-    }
-}
+impl Highlighter for Words {}
 
 impl Hinter for Words {
     type Hint = String;

@@ -1,10 +1,7 @@
 //! Captures built by hand, and the binary run on them.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "every test file takes its own part of this as a module of its own"
-)]
+#![allow(dead_code, unreachable_pub, reason = "every test file has a copy and uses a part of it")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 use std::{
     fs::File,

@@ -16,6 +16,7 @@ use beyla_analyze::{
     report,
     sql::{Format, Session, Show},
 };
+use terminal_size::{Width, terminal_size_of};
 
 use self::cli::{Action, Options};
 
@@ -51,7 +52,9 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
         }
         Action::TextReport { top } => {
             let report = report::build(captures()?, top);
-            let text = report::text::render(&report, top);
+            let width =
+                terminal_size_of(stdout()).map_or(report::text::WIDTH, |(Width(width), _)| width.into());
+            let text = report::text::render(&report, top, width);
             if colour {
                 out.write_all(text.as_bytes())?;
             } else {

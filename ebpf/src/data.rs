@@ -255,12 +255,7 @@ fn gather(data: Data, vector: u64, count: u64) {
     // A loop of its own would be verified once for every segment.
     // SAFETY: `step` is what the helper wants, and `walk` what `step` wants.
     unsafe {
-        bpf_loop(
-            count.min(MAX_SEGMENTS as u64) as u32,
-            step as *mut c_void,
-            (&raw mut walk).cast(),
-            0,
-        );
+        bpf_loop(count.min(MAX_SEGMENTS as u64) as u32, step as *mut c_void, (&raw mut walk).cast(), 0);
     }
     let done = walk.done as u32;
     if done < data.length && (data.tail != 0 || done < data.captured) {

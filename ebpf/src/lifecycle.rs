@@ -1,9 +1,6 @@
 //! Connections and processes: their beginning, their end, and when data arrived for them.
 
-use aya_ebpf::{
-    macros::btf_tracepoint,
-    programs::BtfTracePointContext,
-};
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use beyla_schema::wire::{Change, Close, Direction, Kind, Origin, Socket, State};
 
 use crate::{

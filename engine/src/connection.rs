@@ -60,22 +60,24 @@ impl Connection {
         }
     }
 
-    /// Learns the addresses; and, if nothing has moved yet, that everything will be seen.
+    /// Learns the addresses; and, if nothing has moved yet, that every byte from here on will be seen.
     pub(crate) fn open(&mut self, open: &Open) {
         self.local = Some(canonical(open.local));
         self.remote = Some(canonical(open.remote));
         let kind = match open.origin {
-            Origin::Accept => Kind::Server,
-            Origin::Connect => Kind::Client,
-            Origin::Found => return,
+            Origin::Accept => Some(Kind::Server),
+            Origin::Connect => Some(Kind::Client),
+            Origin::Found => None,
         };
-        if self.calls == 0 {
+        if let (Some(kind), Role::Unknown) = (kind, self.role) {
             self.role = Role::Known(kind);
+        }
+        if self.calls == 0 {
             self.received = Stream::BEGUN;
             self.sent = Stream::BEGUN;
-            self.state = State::Http1(Box::new(Pairing::begun()));
-        } else if self.role == Role::Unknown {
-            self.role = Role::Known(kind);
+            if kind.is_some() {
+                self.state = State::Http1(Box::new(Pairing::begun()));
+            }
         }
     }
 
@@ -116,7 +118,7 @@ impl Connection {
             tid: event.tid,
             call: self.calls,
         };
-        let mut context = http1::Context { link, now, event_ns: event.ts_ns, shared, sink };
+        let mut context = http1::Context { link, now, shared, sink };
         if pairing.call(side(link.kind, data.direction), &call, &mut context).is_break() {
             self.state = State::Opaque;
         }
@@ -155,7 +157,7 @@ impl Connection {
     }
 
     /// One direction, or all of the connection, has ended. After the latter the state can be dropped.
-    pub(crate) fn close(&mut self, close: &Close, now_ns: u64, shared: &mut Shared, sink: &mut dyn Sink) {
+    pub(crate) fn close(&mut self, close: &Close, shared: &mut Shared, sink: &mut dyn Sink) {
         let kind = self.link().map(|link| link.kind);
         let Some(direction) = close.direction else {
             let received = self.received.missing_of(close.received);
@@ -166,20 +168,20 @@ impl Connection {
             }
             let unseen = if kind == Some(Kind::Server) { sent } else { received };
             let reason = if unseen > 0 { EndReason::Gap } else { EndReason::Closed };
-            self.end(reason, now_ns, shared, sink);
+            self.end(reason, shared, sink);
             return;
         };
         self.peer_done |= direction == Direction::Receive;
         // What a peer sent before its end may still be unread: a client has it all when it closes too.
         let answered = direction == Direction::Send && (kind == Some(Kind::Server) || self.peer_done);
         if answered {
-            self.with_pairing(now_ns, shared, sink, Pairing::response_ended);
+            self.with_pairing(shared, sink, Pairing::response_ended);
         }
     }
 
     /// Settles what is unfinished. A response of unknown length is complete when the connection has closed.
-    pub(crate) fn end(&mut self, reason: EndReason, now_ns: u64, shared: &mut Shared, sink: &mut dyn Sink) {
-        self.with_pairing(now_ns, shared, sink, |pairing, context| {
+    pub(crate) fn end(&mut self, reason: EndReason, shared: &mut Shared, sink: &mut dyn Sink) {
+        self.with_pairing(shared, sink, |pairing, context| {
             if reason == EndReason::Closed {
                 pairing.response_ended(context);
             }
@@ -190,7 +192,6 @@ impl Connection {
 
     fn with_pairing(
         &mut self,
-        now_ns: u64,
         shared: &mut Shared,
         sink: &mut dyn Sink,
         work: impl FnOnce(&mut Pairing, &mut http1::Context<'_>),
@@ -198,7 +199,7 @@ impl Connection {
         let (Some(link), State::Http1(pairing)) = (self.link(), &mut self.state) else {
             return;
         };
-        let mut context = http1::Context { link, now: Moment::default(), event_ns: now_ns, shared, sink };
+        let mut context = http1::Context { link, now: Moment::default(), shared, sink };
         work(pairing, &mut context);
     }
 }

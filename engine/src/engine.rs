@@ -16,7 +16,8 @@ use crate::exchange::Shared;
 
 /// Receives requests as they are settled.
 ///
-/// They come ordered by `(ended_ns, connection, ordinal)`, given events in order.
+/// They come in the order of `ended_ns`; those settled by one event, and by the end of the capture, in that of
+/// connection and ordinal.
 pub trait Sink {
     /// Takes one request. Its texts are valid during the call.
     fn request(&mut self, request: &Request<'_>);
@@ -35,7 +36,8 @@ impl<A: Sink, B: Sink> Sink for (A, B) {
     }
 }
 
-/// Limits on memory. What exceeds one is given up and counted in [`Stats::limits_reached`].
+/// Limits on memory. What exceeds one is given up and counted: in [`Stats::ignored_bytes`] for connections, else
+/// in [`Stats::limits_reached`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Bytes kept of one message head that comes in pieces.
@@ -64,7 +66,6 @@ pub struct Engine {
     closed: FxHashSet<u64>,
     closed_order: VecDeque<u64>,
     shared: Shared,
-    last_ns: u64,
 }
 
 impl Engine {
@@ -81,7 +82,7 @@ impl Engine {
     /// Takes one event; hands the requests it settles to `sink`.
     pub fn push(&mut self, event: &Event<'_>, sink: &mut impl Sink) {
         self.shared.stats.events += 1;
-        self.last_ns = self.last_ns.max(event.ts_ns);
+        self.shared.now_ns = self.shared.now_ns.max(event.ts_ns);
         match event.body {
             Body::Open(open) => {
                 if let Some((connection, _)) = self.connection(event.connection) {
@@ -94,7 +95,7 @@ impl Engine {
             },
             Body::Close(close) => {
                 if let Some((connection, shared)) = self.connection(event.connection) {
-                    connection.close(&close, event.ts_ns, shared, sink);
+                    connection.close(&close, shared, sink);
                     if close.direction.is_none() {
                         self.forget(event.connection);
                     }
@@ -118,8 +119,9 @@ impl Engine {
         let mut connections: Vec<_> = self.connections.drain().collect();
         connections.sort_unstable_by_key(|(id, _)| *id);
         for (_, mut connection) in connections {
-            connection.end(EndReason::CaptureEnd, self.last_ns, &mut self.shared, sink);
+            connection.end(EndReason::CaptureEnd, &mut self.shared, sink);
         }
+        debug_assert_eq!(self.shared.memory, 0, "what is counted in is counted out");
     }
 
     /// The connection `id`, made known if it is new. None when it has closed, or when there are too many.
@@ -132,7 +134,6 @@ impl Engine {
                     return None;
                 }
                 if count >= shared.config.max_connections {
-                    shared.stats.limits_reached += 1;
                     return None;
                 }
                 shared.stats.connections += 1;

@@ -13,6 +13,8 @@ use crate::{Config, Sink, Stats};
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) stats: Stats,
+    /// Time of the latest event.
+    pub(crate) now_ns: u64,
     /// Service names by process.
     pub(crate) services: FxHashMap<u32, Box<str>>,
     /// Bytes held by unfinished heads and unanswered requests.
@@ -146,7 +148,6 @@ impl Shared {
         link: &Link,
         end_reason: EndReason,
         end_ns: Option<u64>,
-        now_ns: u64,
         sink: &mut dyn Sink,
     ) {
         let Exchange { first, text, status, .. } = &exchange;
@@ -194,7 +195,7 @@ impl Shared {
             span_id: None,
             parent_id: text.get(text.parent_id),
             end_reason,
-            ended_ns: now_ns,
+            ended_ns: self.now_ns,
         });
         self.release(exchange);
     }

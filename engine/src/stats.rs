@@ -25,7 +25,7 @@ pub struct Stats {
     pub gap_bytes: u64,
     /// Bytes that a captured call moved beyond what was kept of it.
     pub truncated_bytes: u64,
-    /// Bytes seen a second time, and ignored.
+    /// Bytes seen a second time or too late, and ignored.
     pub duplicate_bytes: u64,
     /// Bytes of connections that had closed already, or were too many to follow.
     pub ignored_bytes: u64,
@@ -33,7 +33,7 @@ pub struct Stats {
     pub unsolicited_responses: u64,
     /// Times that a direction lost its message boundaries.
     pub desynchronisations: u64,
-    /// Messages and connections given up because a limit of the configuration was reached.
+    /// Messages given up because a limit of the configuration was reached.
     pub limits_reached: u64,
     /// Connections that moved more bytes than the capture has.
     pub incomplete_connections: u64,

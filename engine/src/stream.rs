@@ -39,9 +39,9 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// A stream seen from its first byte.
+    /// A stream known since position 0.
     pub(crate) const BEGUN: Self = Self { next: Some(0), hole: (0, 0) };
-    /// A stream that is first seen in its middle.
+    /// A stream that may begin at any position.
     pub(crate) const FOUND: Self = Self { next: None, hole: (0, 0) };
 
     /// Moves past `data` and says what is new in it.

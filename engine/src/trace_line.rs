@@ -24,7 +24,7 @@ pub fn write(out: &mut impl Write, request: &Request<'_>, clock: Clock) -> io::R
     }
     match (request.duration_ns, request.service_ns) {
         (Some(duration), Some(service)) => {
-            write!(out, " ({}[{}]) ", GoDuration(duration), GoDuration(service))?
+            write!(out, " ({}[{}]) ", GoDuration(duration), GoDuration(service))?;
         }
         _ => out.write_all(b" (-) ")?,
     }

@@ -228,7 +228,7 @@ fn bytes_lost_before_the_close_are_not_a_refusal() {
 
 #[test]
 fn a_connection_met_in_its_middle_reports_every_later_request() {
-    for tape in [Tape::found(), Tape::bare()] {
+    for tape in [Tape::found(), Tape::unopened()] {
         let served = tape
             .clone()
             .recv("the end of a body")
@@ -283,4 +283,11 @@ fn a_request_that_comes_too_late_makes_no_response_go_astray() {
     let tape = Tape::accept().recv(get("/1")).recv(get("/2")).swapped().send(status(201)).send(status(202));
     let tape = tape.recv(get("/3")).send(status(203));
     assert_eq!(tape.requests(), ["GET /2 - gap", "GET /3 203 response"]);
+}
+
+#[test]
+fn a_request_whose_end_was_lost_is_not_given_the_next_response() {
+    let tape = Tape::accept().recv("GET /1 HTTP/1.1\r\nHost: sh").recv("op\r\n\r\n").lost().send(status(201));
+    let tape = tape.recv(get("/2")).send(status(202)).recv(get("/3")).send(status(203));
+    assert_eq!(tape.requests(), ["GET /1 - gap", "GET /2 202 response", "GET /3 203 response"]);
 }

@@ -1,4 +1,5 @@
 //! The report, the exposition and the trace line, from requests made by hand.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use beyla_engine::prometheus::{Exposition, Names};
 use beyla_engine::red::{Aggregator, Row};

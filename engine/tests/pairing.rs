@@ -307,7 +307,7 @@ fn swapped_events_of_the_two_directions_still_pair() {
 #[test]
 fn large_heads_come_in_many_reads() {
     let head = format!("GET /a HTTP/1.1\r\nCookie: {}\r\n\r\n", "c".repeat(100_000));
-    let tape = head.as_bytes().chunks(1000).fold(Tape::accept(), |tape, part| tape.recv(part));
+    let tape = head.as_bytes().chunks(1000).fold(Tape::accept(), Tape::recv);
     assert_eq!(tape.send(OK).requests(), ["GET /a 200 response"]);
 }
 

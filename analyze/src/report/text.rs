@@ -1,5 +1,4 @@
-//! The report for people: at most 100 columns wide, coloured by ANSI sequences that the caller takes out where
-//! they are not wanted.
+//! The report for people, coloured by ANSI sequences that the caller takes out where they are not wanted.
 
 use std::fmt::Write as _;
 
@@ -15,13 +14,15 @@ use crate::{
     table::{Align, BOLD, Cell, DIM, Table, paint, printable},
 };
 
-const WIDTH: usize = 100;
+/// Columns of the report where no terminal sets another number.
+pub const WIDTH: usize = 120;
+
 const BAD: Style = AnsiColor::Red.on_default();
 const WARN: Style = AnsiColor::Yellow.on_default();
 const GOOD: Style = AnsiColor::Green.on_default();
 
-/// The report as text with ANSI styles; tables show their first `top` rows.
-pub fn render(report: &Report, top: usize) -> String {
+/// The report as text with ANSI styles, `width` columns wide; tables show their first `top` rows.
+pub fn render(report: &Report, top: usize, width: usize) -> String {
     let mut out = String::new();
     for (index, summary) in report.files.iter().enumerate() {
         if index > 0 {
@@ -32,7 +33,7 @@ pub fn render(report: &Report, top: usize) -> String {
     let red = &report.red;
     for (title, side) in [("Inbound", &red.inbound), ("Outbound", &red.outbound)] {
         if let Some(side) = side {
-            render_side(&mut out, title, side, top);
+            render_side(&mut out, title, side, top, width);
         }
     }
     if red.requests == 0 {
@@ -130,12 +131,15 @@ fn head(out: &mut String, summary: &Summary) {
     }
 }
 
-fn render_side(out: &mut String, title: &str, side: &Side, top: usize) {
+fn render_side(out: &mut String, title: &str, side: &Side, top: usize, width: usize) {
     out.push('\n');
     paint(out, BOLD, title);
     out.push('\n');
     let total = &side.total;
     let plain = Style::new();
+    if let [Row { service: Some(service), .. }] = side.by_service.as_slice() {
+        field(out, "service", plain, service);
+    }
     let mut requests = count(total.requests);
     if let Some(rate) = total.rate {
         let _ = write!(requests, " ({} per second)", three_digits(rate));
@@ -160,7 +164,7 @@ fn render_side(out: &mut String, title: &str, side: &Side, top: usize) {
     field(out, "duration", plain, &durations);
 
     // One table for all groupings, so that their columns stand below each other.
-    let mut table = Table::new([Align::Left].into_iter().chain([Align::Right; 8]));
+    let mut table = Table::new([Align::Left].into_iter().chain([Align::Right; 9]));
     let several_services = side.by_service.len() > 1;
     if several_services {
         let service = |row: &Row| Cell::new(text(row.service.as_deref()));
@@ -176,7 +180,7 @@ fn render_side(out: &mut String, title: &str, side: &Side, top: usize) {
     if side.by_route.len() > 1 {
         group(&mut table, "slowest by p95", ["route", "routes"], &side.slowest, top, route);
     }
-    table.render(out, 2, WIDTH);
+    table.render(out, 2, width);
 }
 
 fn text(name: Option<&str>) -> &str {
@@ -204,19 +208,23 @@ fn group(
     top: usize,
     label: impl Fn(&Row) -> Cell,
 ) {
-    let titles = [title, "requests", "per s", "errors", "", "p50", "p95", "p99", "max"];
+    let titles = [title, "requests", "per s", "errors", "avg", "p50", "p90", "p95", "p99", "max"];
     table.push(vec![]);
     table.push(titles.map(|title| Cell::new(title).styled(DIM)).to_vec());
     let ms = |ms: Option<f64>| Cell::new(&ms.map_or_else(|| "-".to_owned(), duration));
     for row in rows.iter().take(top) {
-        let style = if row.errors > 0 { BAD } else { Style::new() };
+        let (errors, style) = match row.errors {
+            0 => ("0".to_owned(), Style::new()),
+            _ => (percent(row.error_ratio), BAD),
+        };
         table.push(vec![
             label(row),
             Cell::new(&count(row.requests)),
             Cell::new(&row.rate.map_or_else(|| "-".to_owned(), three_digits)),
-            Cell::new(&count(row.errors)).styled(style),
-            Cell::new(&percent(row.error_ratio)).styled(style),
+            Cell::new(&errors).styled(style),
+            ms(row.avg_ms),
             ms(row.p50_ms),
+            ms(row.p90_ms),
             ms(row.p95_ms),
             ms(row.p99_ms),
             ms(row.max_ms),

@@ -162,7 +162,7 @@ pub(crate) fn ends_chunks(end: &[u8]) -> bool {
         match line.strip_suffix(b"\r").unwrap_or(line) {
             b"0" => return before.ends_with(b"\r"),
             trailer if before.len() > 1 && memchr(b':', trailer).is_some_and(|colon| colon > 0) => {
-                lines = before
+                lines = before;
             }
             _ => return false,
         }

@@ -133,7 +133,11 @@ pub(crate) fn may_be_response(bytes: &[u8]) -> bool {
 pub(crate) fn begins_request(call: &[u8]) -> bool {
     match memchr(b'\n', call) {
         Some(_) => begins_request_line(call),
-        None => may_be_request(call) && METHODS.iter().any(|method| may_begin_with(call, method)),
+        None => {
+            !call.is_empty()
+                && may_be_request(call)
+                && METHODS.iter().any(|method| may_begin_with(call, method))
+        }
     }
 }
 

@@ -5,11 +5,14 @@
 //! is certain: nothing is paired across an unknown gap. `docs/pairing.md` has the rules in prose.
 
 mod body;
+mod early;
+mod gap;
 pub(crate) mod head;
+mod queue;
 
 use std::collections::VecDeque;
 use std::mem;
-use std::ops::ControlFlow::{self, Break, Continue};
+use std::ops::ControlFlow::{self, Continue};
 
 use beyla_schema::request::EndReason;
 
@@ -17,14 +20,8 @@ use crate::Sink;
 use crate::exchange::{Exchange, Link, Moment, Shared};
 use crate::stream::Call;
 use body::{Body, Progress};
-use head::{Framing, RequestHead, ResponseHead};
-
-/// How much later than its response a request may be recorded. A client's reading thread can be ahead of its
-/// writing thread by as long as the scheduler holds the latter back.
-const EARLY_NS: u64 = 10_000_000;
-
-/// Calls kept of responses that came before their request.
-const MAX_PARKED: usize = 8;
+use early::Parked;
+use head::Framing;
 
 /// Buffers above this size are not kept for the next message.
 const SPARE_CAPACITY: usize = 4096;
@@ -39,10 +36,8 @@ pub(crate) enum Side {
 /// What a call is worked on with.
 pub(crate) struct Context<'a> {
     pub(crate) link: Link,
-    /// The call whose bytes are read.
+    /// The call whose bytes are read; an earlier one when a parked call is made up for.
     pub(crate) now: Moment,
-    /// Time of the event at work, later than `now` when a parked call is made up for.
-    pub(crate) event_ns: u64,
     pub(crate) shared: &'a mut Shared,
     pub(crate) sink: &'a mut dyn Sink,
 }
@@ -60,7 +55,8 @@ pub(crate) struct Pairing {
     requests: u64,
     /// Seen from its first byte, without a loss of boundaries.
     begun: bool,
-    answered: bool,
+    /// Final and interim responses seen.
+    responses: u64,
     /// The client sends requests without waiting for the responses to those it sent in earlier calls.
     interleaved: bool,
     /// Requests were given up since the last call of a response, which may still answer them.
@@ -93,15 +89,6 @@ enum Phase {
     Seek,
     /// Unknown, and no call can be trusted before the next request. Responses only.
     Lost,
-}
-
-/// A call that is kept until its request comes.
-#[derive(Debug)]
-struct Parked {
-    now: Moment,
-    head: Vec<u8>,
-    hidden: u64,
-    tail: Vec<u8>,
 }
 
 impl Reader {
@@ -144,7 +131,7 @@ impl Pairing {
             parked: Vec::new(),
             requests: 0,
             begun,
-            answered: false,
+            responses: 0,
             interleaved: false,
             unanswered: false,
         }
@@ -152,7 +139,7 @@ impl Pairing {
 
     /// Whether a response was seen.
     pub(crate) fn has_answered(&self) -> bool {
-        self.answered
+        self.responses > 0
     }
 
     /// Takes the bytes of one call. Breaks when the connection is not, or no longer, HTTP/1.x.
@@ -224,6 +211,10 @@ impl Pairing {
         }
         if self.reader(side).phase == Phase::Hidden && body::ends_chunks(end) {
             self.finish(side, None, cx);
+            // More requests may be hidden where this one ended; responses cannot outnumber requests.
+            if side == Side::Request {
+                self.request.phase = Phase::Seek;
+            }
         }
         Continue(())
     }
@@ -242,7 +233,9 @@ impl Pairing {
             {
                 self.request.phase = Phase::Head;
             }
-            (Side::Response, _, Phase::Seek) if head::begins_response(call) => self.response.begin(),
+            (Side::Response, _, Phase::Seek) if !call.is_empty() && head::may_be_response(call) => {
+                self.response.begin();
+            }
             (Side::Response, _, Phase::Lost) if head::begins_response(call) => {
                 cx.shared.stats.unsolicited_responses += 1;
             }
@@ -276,6 +269,8 @@ impl Pairing {
                     }
                 }
                 Phase::Hidden => return Continue(()),
+                // The first call after a request in doubt was to begin its response.
+                Phase::Seek if side == Side::Response => self.lose(side, cx),
                 Phase::Seek | Phase::Lost => {
                     cx.shared.stats.unparsed_bytes += bytes.len() as u64;
                     return Continue(());
@@ -371,272 +366,6 @@ impl Pairing {
     }
 }
 
-/// What to do with requests and responses once they are recognised, and when they cannot be.
-impl Pairing {
-    /// Queues a request, whose body has so many bytes if that is known already.
-    fn ask(&mut self, head: &RequestHead<'_>, body: Option<u64>, cx: &mut Context<'_>) {
-        let first = self.request.first;
-        // In any of these states the next response may belong to another request than this one.
-        let in_doubt = match self.response.phase {
-            Phase::Seek => self.pending.front().is_some_and(|front| front.first.call != first.call),
-            Phase::Lost => self.interleaved || self.unanswered,
-            _ => self.request.found && !self.pending.is_empty(),
-        };
-        if self.response.phase == Phase::Hidden {
-            // The client asks again, so the response of unknown end is over.
-            self.lose(Side::Response, cx);
-        }
-        let exchange = Exchange::new(self.requests, first, head, body, cx.shared.text());
-        self.requests += 1;
-        let fits = cx.shared.hold(&exchange) && self.pending.len() < cx.shared.config.max_pending;
-        self.pending.push_back(exchange);
-        if mem::take(&mut self.request.found) {
-            self.drop_parked(cx);
-        }
-        if !fits {
-            cx.shared.stats.limits_reached += 1;
-        }
-        if in_doubt || !fits {
-            self.lose(Side::Response, cx);
-            self.unanswered = true;
-        } else if self.response.phase == Phase::Lost {
-            self.response.phase = Phase::Seek;
-        }
-    }
-
-    /// Takes the head of a response to the oldest request.
-    fn answer(&mut self, head: &ResponseHead<'_>, cx: &mut Context<'_>) -> ControlFlow<()> {
-        let Some(exchange) = self.pending.front_mut() else {
-            return Continue(());
-        };
-        self.answered = true;
-        self.response.last_ns = cx.now.ts_ns;
-        let status = head.status;
-        if status == 101 || (exchange.is("CONNECT") && (200..300).contains(&status)) {
-            exchange.status = Some(status);
-            exchange.response_bytes = Some(0);
-            self.settle(EndReason::ProtocolSwitch, Some(cx.now.ts_ns), cx);
-            self.end(EndReason::Gap, cx);
-            return Break(());
-        }
-        self.response.phase = Phase::Head;
-        if status < 200 {
-            return Continue(());
-        }
-        exchange.status = Some(status);
-        let bodiless = exchange.is("HEAD") || matches!(status, 204 | 304);
-        match head.fields.framing() {
-            _ if bodiless => self.finish(Side::Response, Some(0), cx),
-            Framing::Length(0) => self.finish(Side::Response, Some(0), cx),
-            Framing::Length(length) => self.response.phase = Phase::Body(Body::length(length)),
-            Framing::Chunked => self.response.phase = Phase::Body(Body::chunked()),
-            Framing::Silent | Framing::Coded => {
-                self.response.phase = Phase::Body(Body::UntilClose { total: 0 })
-            }
-            Framing::Invalid => self.hide(cx),
-        }
-        Continue(())
-    }
-
-    /// The message of a direction is complete, with a body of so many bytes if that is known.
-    fn finish(&mut self, side: Side, body: Option<u64>, cx: &mut Context<'_>) {
-        self.reader(side).phase = Phase::Head;
-        match side {
-            Side::Request => {
-                if let Some(last) = self.pending.back_mut()
-                    && last.ordinal + 1 == self.requests
-                {
-                    last.request_bytes = body;
-                }
-            }
-            Side::Response => {
-                let Some(exchange) = self.pending.front_mut() else { return };
-                exchange.response_bytes = body;
-                let call = exchange.first.call;
-                self.settle(EndReason::Response, Some(cx.now.ts_ns), cx);
-                self.interleaved |= self.pending.front().is_some_and(|next| next.first.call != call);
-            }
-        }
-    }
-
-    /// Hands out the oldest request.
-    fn settle(&mut self, reason: EndReason, end_ns: Option<u64>, cx: &mut Context<'_>) {
-        if let Some(exchange) = self.pending.pop_front() {
-            cx.shared.settle(exchange, &cx.link, reason, end_ns, cx.event_ns, cx.sink);
-        }
-    }
-
-    /// Hands out all requests, without a response.
-    fn flush(&mut self, reason: EndReason, cx: &mut Context<'_>) {
-        while !self.pending.is_empty() {
-            self.settle(reason, None, cx);
-        }
-        self.pending.shrink_to(64);
-    }
-
-    /// The boundaries of messages are not known from here on.
-    fn lose(&mut self, side: Side, cx: &mut Context<'_>) {
-        self.begun = false;
-        cx.shared.stats.desynchronisations += 1;
-        self.reader(side).clear(cx.shared);
-        match side {
-            Side::Request => self.request.phase = Phase::Seek,
-            Side::Response => {
-                self.flush(EndReason::Gap, cx);
-                self.drop_parked(cx);
-                self.response.phase = Phase::Lost;
-            }
-        }
-    }
-
-    /// The end of the response is not known. If more requests wait, their responses may be hidden too.
-    fn hide(&mut self, cx: &mut Context<'_>) {
-        if self.pending.len() > 1 {
-            self.lose(Side::Response, cx);
-        } else {
-            self.response.phase = Phase::Hidden;
-        }
-    }
-
-    /// Bytes in the place of a head are none.
-    fn refuse(&mut self, side: Side, cx: &mut Context<'_>) -> ControlFlow<()> {
-        if self.begun && self.requests == 0 {
-            cx.shared.stats.not_http_connections += 1;
-            self.end(EndReason::Gap, cx);
-            return Break(());
-        }
-        self.lose(side, cx);
-        Continue(())
-    }
-
-    /// Passes over `count` bytes that are missing: within a call, whose time is that of the missing bytes
-    /// too, or not.
-    fn missing(&mut self, side: Side, count: u64, within_call: bool, cx: &mut Context<'_>) {
-        let reader = self.reader(side);
-        match &mut reader.phase {
-            Phase::Body(body) => {
-                let progress = body.skip(count);
-                let total = body.bytes();
-                match progress {
-                    Progress::More => {
-                        if within_call {
-                            reader.last_ns = cx.now.ts_ns;
-                        }
-                    }
-                    Progress::Done(used) => {
-                        if side == Side::Request || within_call {
-                            self.finish(side, Some(total), cx);
-                        } else {
-                            // When the last byte moved is not known.
-                            self.response.phase = Phase::Head;
-                            self.settle(EndReason::Gap, None, cx);
-                        }
-                        if used < count {
-                            self.lose(side, cx);
-                        }
-                    }
-                    Progress::Lost if !within_call => self.lose(side, cx),
-                    Progress::Lost if side == Side::Request => reader.phase = Phase::Hidden,
-                    Progress::Lost => self.hide(cx),
-                }
-            }
-            Phase::Head if !reader.buffer.is_empty() => self.cut_head(side, within_call, cx),
-            Phase::Head => self.lose(side, cx),
-            Phase::Hidden if !within_call => self.lose(side, cx),
-            Phase::Seek if side == Side::Response => self.lose(side, cx),
-            Phase::Hidden | Phase::Seek | Phase::Lost => {}
-        }
-    }
-
-    /// The rest of a head is missing. Its first line still tells whose turn it is.
-    fn cut_head(&mut self, side: Side, within_call: bool, cx: &mut Context<'_>) {
-        let buffer = mem::take(&mut self.reader(side).buffer);
-        let lines = &buffer[..memchr::memrchr(b'\n', &buffer).map_or(0, |end| end + 1)];
-        let mut open_end = false;
-        match side {
-            Side::Request => {
-                if let Some(head) = head::request(lines) {
-                    self.ask(&head, None, cx);
-                }
-            }
-            Side::Response => {
-                if let (Some(head), Some(exchange)) = (head::response(lines), self.pending.front_mut())
-                    && head.status >= 200
-                {
-                    exchange.status = Some(head.status);
-                    open_end = within_call;
-                }
-            }
-        }
-        self.reader(side).buffer = buffer;
-        if open_end {
-            self.response.clear(cx.shared);
-            self.hide(cx);
-        } else {
-            self.lose(side, cx);
-        }
-    }
-
-    /// Keeps a call of a response that no request is waiting for: the request may have been recorded late.
-    fn park(&mut self, call: &Call<'_>, cx: &mut Context<'_>) -> ControlFlow<()> {
-        if self.parked.is_empty() {
-            let bytes = trim_blank(call.head);
-            if bytes.is_empty() && call.hidden == 0 && call.tail.is_empty() {
-                return Continue(());
-            }
-            if !head::may_be_response(bytes) {
-                return self.refuse(Side::Response, cx);
-            }
-        }
-        let size = self.parked.iter().map(Parked::size).sum::<usize>() + call.head.len() + call.tail.len();
-        if self.parked.len() == MAX_PARKED || size > cx.shared.config.max_head {
-            self.lose(Side::Response, cx);
-            return Continue(());
-        }
-        let parked =
-            Parked { now: cx.now, head: call.head.to_vec(), hidden: call.hidden, tail: call.tail.to_vec() };
-        cx.shared.memory += parked.size();
-        self.parked.push(parked);
-        Continue(())
-    }
-
-    /// A request has come: parked calls are its response if they came only a moment before it.
-    fn unpark(&mut self, cx: &mut Context<'_>) -> ControlFlow<()> {
-        let (Some(request), Some(answer)) = (self.pending.front(), self.parked.first()) else {
-            return Continue(());
-        };
-        let moment = request.first.ts_ns <= answer.now.ts_ns.saturating_add(EARLY_NS);
-        // A server that tires of waiting for a request says so unasked.
-        if !moment || head::status(&answer.head) == Some(408) {
-            self.drop_parked(cx);
-            return Continue(());
-        }
-        let now = cx.now;
-        for parked in mem::take(&mut self.parked) {
-            cx.shared.memory -= parked.size();
-            cx.now = parked.now;
-            let call =
-                Call { head: &parked.head, hidden: parked.hidden, tail: &parked.tail, ..Call::default() };
-            self.pass(Side::Response, &call, cx)?;
-        }
-        cx.now = now;
-        Continue(())
-    }
-
-    /// Gives up a response that came without a request.
-    fn drop_parked(&mut self, cx: &mut Context<'_>) {
-        if self.parked.is_empty() {
-            return;
-        }
-        cx.shared.stats.unsolicited_responses += 1;
-        for parked in self.parked.drain(..) {
-            cx.shared.memory -= parked.size();
-            cx.shared.stats.unparsed_bytes += (parked.head.len() + parked.tail.len()) as u64;
-        }
-        self.response.phase = Phase::Seek;
-    }
-}
-
 impl Side {
     /// Whether a message of this side may begin like this.
     fn may_begin(self, bytes: &[u8]) -> bool {
@@ -644,12 +373,6 @@ impl Side {
             Self::Request => head::may_be_request(bytes),
             Self::Response => head::may_be_response(bytes),
         }
-    }
-}
-
-impl Parked {
-    fn size(&self) -> usize {
-        self.head.len() + self.tail.len()
     }
 }
 

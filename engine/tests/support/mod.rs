@@ -5,6 +5,7 @@
     missing_docs,
     reason = "each test binary has its own copy and uses its part of it"
 )]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::net::SocketAddr;
 
@@ -78,9 +79,12 @@ impl Tape {
     }
 
     pub fn found() -> Self {
-        let mut tape = Self::open(Origin::Found, LOCAL, REMOTE);
-        tape.positions = [1000, 2000];
-        tape
+        Self::open(Origin::Found, LOCAL, REMOTE)
+    }
+
+    /// As recorded by a file that begins later.
+    pub fn unopened() -> Self {
+        Self { positions: [1000, 2000], ..Self::bare() }
     }
 
     /// From here on, calls keep so many bytes, and 64 of their end.

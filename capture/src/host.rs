@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 fn nanoseconds(clock: ClockId) -> i64 {
     let time = clock_gettime(clock);
-    time.tv_sec * 1_000_000_000 + i64::from(time.tv_nsec)
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
 
 /// `CLOCK_MONOTONIC`, the clock of events, in nanoseconds.

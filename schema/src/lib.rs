@@ -2,7 +2,7 @@
 //!
 //! [`wire`] is what the kernel programs write into the ring buffer; [`event`] is the same facts as Rust
 //! values, live or from a file; [`request`] is what the engine makes of them. [`arrow`] gives both their
-//! columns and [`file`] their Parquet form. Nothing here opens a file by policy, reads a clock or knows a
+//! columns and [`mod@file`] their Parquet form. Nothing here opens a file by policy, reads a clock or knows a
 //! protocol, and [`wire`] alone compiles without `std` for the kernel side.
 
 #![cfg_attr(not(feature = "std"), no_std)]

@@ -14,7 +14,7 @@ if [ ! -x $llvm/bin/clang ] || [ ! -e $llvm/lib/libLLVM.so ]; then
     say "installing clang and LLVM 22"
     $sudo apt-get update -qq >&2
     $sudo apt-get install -y -qq --no-install-recommends \
-        clang-22 llvm-22 llvm-22-dev libclang-22-dev libpolly-22-dev >&2
+        clang-22 llvm-22 llvm-22-dev libclang-22-dev libpolly-22-dev >/dev/null
 fi
 if ! command -v bpf-linker >/dev/null; then
     say "installing bpf-linker"

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// A replay shorter than this shows no bar.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Counts rows, and shows how many are left once the work takes longer than [`PATIENCE`]. The bar is wiped
+/// Counts rows, and shows how many are left once the work takes longer than `PATIENCE`. The bar is wiped
 /// when this is dropped.
 pub struct Progress {
     total: u64,

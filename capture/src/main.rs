@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use beyla_capture::{
     cli::{Cli, Generate},
-    session,
+    session, writer,
 };
 use clap::{CommandFactory as _, Parser as _};
 use clap_complete::Shell;
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     match runtime.block_on(session::run(options)) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(status)) => exit_code_of(status),
-        Err(error @ session::Error::Write(beyla_capture::writer::Error::CutShort { .. })) => {
+        Err(error @ session::Error::Write(writer::Error::CutShort { .. } | writer::Error::Write { .. })) => {
             fail(&error.into(), FAILED)
         }
         Err(error @ session::Error::Thread(..)) => fail(&error.into(), FAILED),

@@ -69,6 +69,9 @@ pub enum Error {
 /// Captures until the first reason to stop. Returns the exit status of the command, if there was one.
 pub async fn run(options: Options) -> Result<Option<ExitStatus>, Error> {
     let Options { selectors, output: path, force, duration, sizes, quiet } = options;
+    // From the first moment on: whoever interrupts a capture that says it records gets a file.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let output = Output::create(&path, force)?;
     let started = match start(&selectors, sizes) {
         Ok(started) => started,
@@ -127,8 +130,6 @@ pub async fn run(options: Options) -> Result<Option<ExitStatus>, Error> {
 
     let mut most_targets = 0;
     let mut status = None;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
     let mut tick = interval(Duration::from_millis(200));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let waiting_for = selectors.describe().join(", ");

@@ -61,6 +61,14 @@ record *NAMES: build
 bless:
     BLESS=1 cargo test --locked --test goldens
 
+# Has DuckDB, another reader, check that captures are what docs/format.md says.
+check-format *FILES="fixtures/*/*.parquet":
+    [ -d {{ target }}/python ] || python3 -m venv {{ target }}/python
+    {{ target }}/python/bin/pip install --quiet duckdb
+    {{ target }}/python/bin/python fixtures/check-format.py {{ FILES }}
+
 # All of the above that must hold before a change lands, with live tests mandatory. Needs root.
 ci: servers check ebpf-fresh
     BEYLA_LIVE=required BEYLA_EBPF_OBJECT={{ fresh_object }} just test
+    just check-format
+    for metrics in fixtures/*/metrics.prom; do promtool check metrics < "$metrics"; done

@@ -61,6 +61,10 @@ record *NAMES: build
 bless:
     BLESS=1 cargo test --locked --test goldens
 
+# Measures what a capture costs nginx, and how fast its file is replayed. Needs root.
+bench PAIRS="5": build
+    bin={{ bin }} ./fixtures/bench.sh {{ PAIRS }}
+
 # Has DuckDB, another reader, check that captures are what docs/format.md says.
 check-format *FILES="fixtures/*/*.parquet":
     [ -d {{ target }}/python ] || python3 -m venv {{ target }}/python

@@ -54,7 +54,7 @@ servers:
 
 # Records the fixtures anew: all, or those named. Needs root.
 record *NAMES: build
-    beyla_capture={{ bin }}/beyla-capture ./fixtures/record.sh {{ NAMES }}
+    BEYLA_CAPTURE={{ bin }}/beyla-capture ./fixtures/record.sh {{ NAMES }}
     just bless
 
 # Rewrites the goldens of all fixtures from what the analyzer says now.

@@ -16,8 +16,8 @@ fn the_report_tells_what_happened_and_how_complete_that_is() {
         "  when        2026-01-05 10:00:00.000 to 10:00:01.000 UTC (1.00 s)\n  selected    port 8080\n",
         "  events      51 on 12 connections\n  requests    12\n  lost        0 (0.00%)\n",
         "  gaps        0 bytes not captured, 0 bytes not understood\n  ended       cleanly (signal)\n",
-        "\nInbound\n  requests    10 (10.0 per second)\n  errors      1 (10.00%)\n  duration    avg 8.65 ms   p50 4.00 ms",
-        "\nOutbound\n  requests    2 (2.00 per second)\n  errors      1 (50.00%)\n",
+        "\nInbound\n  service     shop\n  requests    10 (10.0 per second)\n  errors      1 (10.00%)\n  duration    avg 8.65 ms   p50 4.00 ms",
+        "\nOutbound\n  service     shop\n  requests    2 (2.00 per second)\n  errors      1 (50.00%)\n",
         "\n  by status",
         "\n  slowest by p95",
     ] {

@@ -41,8 +41,8 @@ pub enum Error {
         /// Events in the file.
         rows: u64,
     },
-    /// It could not be written at all.
-    #[error("cannot write {path}: {source}")]
+    /// It could not be written, and nothing of it could be kept.
+    #[error("cannot write {path}: {source}; nothing of the capture could be kept")]
     Write {
         /// Its name.
         path: PathBuf,
@@ -116,19 +116,23 @@ pub fn run(
     let write = |source| Error::Write { path: path.clone(), source };
     let mut writer = EventWriter::new(file, clock).map_err(write)?;
     let mut order = Order::default();
-    let outcome = fill(&mut writer, &mut order, batches);
+    let filled = fill(&mut writer, &mut order, batches);
     let metadata = metadata(order.late());
-    let finished = match outcome {
-        Ok(()) => writer.finish(&metadata),
-        Err(source) => {
-            let rows = writer.salvage(spare, &metadata).map_err(write)?;
-            fs::rename(&partial, &path).map_err(create)?;
-            return Err(Error::CutShort { path, source, rows });
-        }
-    };
-    let file = finished.map_err(write)?;
-    file.sync_all().and_then(|()| fs::rename(&partial, &path)).map_err(create)?;
-    let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+    if let Err(source) = filled.and_then(|()| writer.finish(&metadata)) {
+        return Err(match writer.salvage(&spare, &metadata) {
+            Ok(rows) if rows > 0 => {
+                fs::rename(&partial, &path).map_err(create)?;
+                Error::CutShort { path, source, rows }
+            }
+            _ => {
+                // There is nothing in it, and the disk may need the room.
+                let _ = fs::remove_file(&partial);
+                Error::Write { path, source }
+            }
+        });
+    }
+    spare.sync_all().and_then(|()| fs::rename(&partial, &path)).map_err(create)?;
+    let bytes = spare.metadata().map_or(0, |metadata| metadata.len());
     Ok(Written { path, bytes })
 }
 

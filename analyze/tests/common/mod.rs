@@ -141,7 +141,7 @@ impl Capture {
     }
 
     /// Ends the file without the row that says the capture ended.
-    pub fn cut(self) -> PathBuf {
+    pub fn cut(mut self) -> PathBuf {
         self.writer.finish(&self.metadata).unwrap();
         self.path
     }

@@ -86,11 +86,12 @@ impl<W: Write + Send> EventWriter<W> {
         self.writer.bytes_written()
     }
 
-    /// Writes what is left and the footer, and hands the output back.
-    pub fn finish(mut self, metadata: &Metadata) -> Result<W, Error> {
+    /// Writes what is left and the footer. Nothing can be added afterwards.
+    pub fn finish(&mut self, metadata: &Metadata) -> Result<(), Error> {
         self.write_batch()?;
         self.writer.append_key_value_metadata(key_value(metadata)?);
-        Ok(self.writer.into_inner()?)
+        self.writer.finish()?;
+        Ok(())
     }
 }
 
@@ -104,7 +105,7 @@ impl EventWriter<File> {
     ///
     /// `file` is the output once more. It is cut after the last closed row group that leaves room for a
     /// footer; a full disk has room again for what is cut off.
-    pub fn salvage(self, mut file: File, metadata: &Metadata) -> Result<u64, Error> {
+    pub fn salvage(self, mut file: &File, metadata: &Metadata) -> Result<u64, Error> {
         let mut groups = self.writer.flushed_row_groups().to_vec();
         // What the writer still buffers must reach the file before it is cut, not after.
         drop(self.writer);
@@ -118,7 +119,7 @@ impl EventWriter<File> {
     }
 }
 
-fn write_footer(file: &mut File, groups: Vec<RowGroupMetaData>, metadata: &Metadata) -> Result<(), Error> {
+fn write_footer(file: &mut &File, groups: Vec<RowGroupMetaData>, metadata: &Metadata) -> Result<(), Error> {
     let columns = ArrowSchemaConverter::new().convert(&schema())?;
     let mut end = 0;
     let mut rows = 0;

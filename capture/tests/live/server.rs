@@ -1,0 +1,162 @@
+//! The servers of `fixtures/servers`, each a process of its own that ends with its test.
+
+use std::{
+    fs::{self, File},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tempfile::TempDir;
+
+use crate::{folder, free_port, sources, wait_for};
+
+/// What to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Go,
+    Gunicorn,
+    Java,
+    Nginx,
+    Node,
+    Python,
+    Ruby,
+    /// No HTTP: sends back what it is sent.
+    Echo,
+}
+
+impl Kind {
+    /// What must be installed.
+    pub(crate) fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Go => &["go"],
+            Self::Gunicorn => &["gunicorn"],
+            Self::Java => &["java", "javac"],
+            Self::Nginx => &["nginx"],
+            Self::Node => &["node"],
+            Self::Python | Self::Echo => &["python3"],
+            Self::Ruby => &["ruby"],
+        }
+    }
+
+    fn command(self, port: u16, folder: &Path) -> Command {
+        let sources = sources();
+        let port = port.to_string();
+        // Bounded in time whatever happens to the test, and the leader of a process group.
+        let mut command = Command::new("timeout");
+        command.args(["-k", "5", "120"]);
+        match self {
+            Self::Go => command.arg(go_program()).arg(port),
+            Self::Gunicorn => command
+                .args(["gunicorn", "--workers", "2", "--bind", &format!("127.0.0.1:{port}"), "app"])
+                .args(["--worker-tmp-dir", "/dev/shm", "--chdir"])
+                .arg(sources.join("gunicorn")),
+            Self::Java => command.args(["java", "-cp"]).arg(java_classes()).args(["Server", &port]),
+            Self::Nginx => {
+                let template = fs::read_to_string(sources.join("nginx/nginx.conf")).unwrap();
+                fs::write(folder.join("nginx.conf"), template.replace("PORT", &port)).unwrap();
+                fs::create_dir(folder.join("html")).unwrap();
+                fs::write(folder.join("html/index.html"), "hello\n").unwrap();
+                fs::write(folder.join("html/big.bin"), vec![b'x'; 1 << 20]).unwrap();
+                command.args(["nginx", "-c", "nginx.conf", "-e", "error.log", "-p"]).arg(folder)
+            }
+            Self::Node => command.arg("node").arg(sources.join("node/server.js")).arg(port),
+            Self::Python => command.arg("python3").arg(sources.join("python/server.py")).arg(port),
+            Self::Ruby => command.arg("ruby").arg(sources.join("ruby/server.rb")).arg(port),
+            Self::Echo => command.arg("python3").arg(sources.join("echo/echo.py")).arg(port),
+        };
+        command
+    }
+}
+
+/// The Go server, compiled once.
+fn go_program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        compiled("go-server", |program| {
+            let mut build = Command::new("go");
+            build.current_dir(sources().join("go")).args(["build", "-o"]).arg(program).arg(".");
+            build
+        })
+    })
+}
+
+/// The folder of the Java server, compiled once.
+fn java_classes() -> &'static Path {
+    static CLASSES: OnceLock<PathBuf> = OnceLock::new();
+    CLASSES.get_or_init(|| {
+        let class = compiled("Server.class", |class| {
+            let mut build = Command::new("javac");
+            build.arg("-d").arg(class.parent().unwrap()).arg(sources().join("java/Server.java"));
+            build
+        });
+        class.parent().unwrap().to_owned()
+    })
+}
+
+/// Runs a compiler for the file called `name`, and puts it where the next run replaces it. The program may be
+/// in use by tests in other processes, which a rename does not disturb.
+fn compiled(name: &str, compiler: impl FnOnce(&Path) -> Command) -> PathBuf {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let folder = tempfile::tempdir_in(place).unwrap();
+    let fresh = folder.path().join(name);
+    assert!(compiler(&fresh).status().unwrap().success(), "{name} does not compile");
+    fs::rename(fresh, place.join(name)).unwrap();
+    place.join(name)
+}
+
+/// A running server.
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    child: Child,
+    folder: TempDir,
+}
+
+impl Server {
+    /// Starts a server and waits until it accepts connections.
+    pub(crate) fn start(kind: Kind) -> Self {
+        Self::start_on(kind, free_port())
+    }
+
+    /// The same, on a port that was chosen before.
+    pub(crate) fn start_on(kind: Kind, port: u16) -> Self {
+        let folder = folder();
+        let mut command = kind.command(port, folder.path());
+        let log = File::create(folder.path().join("server.log")).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let mut server = Self { port, child: command.spawn().unwrap(), folder };
+        wait_for("the server", || {
+            if let Some(status) = server.child.try_wait().unwrap() {
+                let log = fs::read_to_string(server.folder.path().join("server.log"));
+                panic!("{kind:?} ended ({status}): {}", log.unwrap());
+            }
+            TcpStream::connect(("127.0.0.1", port)).ok()
+        });
+        server
+    }
+
+    /// The id of the server's process: the child of the one that bounds its time.
+    pub(crate) fn pid(&self) -> u32 {
+        let bound = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{bound}/task/{bound}/children")).unwrap();
+        children.split_whitespace().next().unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let pid = Pid::from_child(&self.child);
+        let _ = kill_process(pid, Signal::TERM);
+        let until = Instant::now() + Duration::from_secs(3);
+        while self.child.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            let _ = kill_process_group(pid, Signal::KILL);
+            let _ = self.child.wait();
+        }
+    }
+}

@@ -6,8 +6,8 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
         mpsc::SyncSender,
     },
     thread,
@@ -53,18 +53,14 @@ pub struct Progress {
     pub lost: AtomicU64,
 }
 
-/// Tells the reader to detach, drain and end.
+/// Tells the reader to detach, drain and end, and why.
 #[derive(Debug, Default)]
-pub struct Stop(AtomicBool);
+pub struct Stop(OnceLock<&'static str>);
 
 impl Stop {
-    /// Asks for the end.
-    pub fn request(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    fn is_requested(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    /// Asks for the end. The first reason counts.
+    pub fn request(&self, reason: &'static str) {
+        let _ = self.0.set(reason);
     }
 }
 
@@ -88,8 +84,8 @@ pub struct Reader {
 pub type Losses = Vec<(&'static str, u64)>;
 
 impl Reader {
-    /// Drains until asked to stop; `end` then names the reason. Returns the final losses.
-    pub fn run(mut self, stop: &Stop, end: impl FnOnce() -> &'static str) -> Losses {
+    /// Drains until asked to stop. Returns the final losses.
+    pub fn run(mut self, stop: &Stop) -> Losses {
         let mut rows = Rows::default();
         let mut attached = Some(self.attached);
         let mut batch = Batch::default();
@@ -100,8 +96,10 @@ impl Reader {
             batch.rows.push(rows.row(pid, kind));
         }
         loop {
-            let stopping = stop.is_requested();
-            if stopping && let Some(attached) = attached.take() {
+            let stopping = stop.0.get().copied();
+            if stopping.is_some()
+                && let Some(attached) = attached.take()
+            {
                 skipped = attached.skipped_runs().unwrap_or(skipped);
             }
             let drained_ns = host::monotonic_ns();
@@ -119,8 +117,8 @@ impl Reader {
             }
             self.progress.events.fetch_add(drained, Ordering::Relaxed);
 
-            let finished = stopping && drained == 0;
-            if finished || drained_ns - sampled_ns >= LOSS_INTERVAL_NS {
+            let finished = stopping.filter(|_| drained == 0);
+            if finished.is_some() || drained_ns - sampled_ns >= LOSS_INTERVAL_NS {
                 sampled_ns = drained_ns;
                 if let Some(attached) = &attached {
                     skipped = attached.skipped_runs().unwrap_or(skipped);
@@ -130,8 +128,8 @@ impl Reader {
                 for &(cause, count) in &losses {
                     batch.rows.push(rows.row(0, RowKind::Loss(cause, count)));
                 }
-                if finished {
-                    batch.rows.push(rows.row(0, RowKind::End(end())));
+                if let Some(reason) = finished {
+                    batch.rows.push(rows.row(0, RowKind::End(reason)));
                     // The writer reports its own failure.
                     let _ = self.batches.send(batch);
                     return losses;
@@ -141,7 +139,7 @@ impl Reader {
             if self.batches.send(std::mem::take(&mut batch)).is_err() {
                 return Losses::new();
             }
-            if !stopping {
+            if stopping.is_none() {
                 thread::sleep(if drained > 0 { BUSY } else { IDLE });
             }
         }

@@ -4,26 +4,31 @@ use std::{
     io,
     path::PathBuf,
     process::ExitStatus,
-    sync::{Arc, OnceLock, atomic::Ordering, mpsc::sync_channel},
-    thread,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::sync_channel,
+    },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use beyla_schema::file::{Host, Metadata, Probe, VERSION};
+use aya::maps::{MapData, PerCpuArray, RingBuf};
+use beyla_schema::file::{ClockSample, Host, Metadata, Probe, VERSION};
 use tokio::{
     process::{Child, Command},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
     time::{MissedTickBehavior, interval, sleep},
 };
 
 use crate::{
     host,
-    probe::{self, Sizes},
-    ring::{self, Progress, Reader, Stop},
+    probe::{self, Maps, Sizes},
+    ring::{self, Losses, Progress, Reader, Stop},
     status::{self, Line},
     target::{self, Selectors, Tracker},
-    writer::{self, Output},
+    writer::{self, Output, Written},
 };
 
 /// What to capture, and how.
@@ -68,56 +73,103 @@ pub enum Error {
 
 /// Captures until the first reason to stop. Returns the exit status of the command, if there was one.
 pub async fn run(options: Options) -> Result<Option<ExitStatus>, Error> {
-    let Options { selectors, output: path, force, duration, sizes, quiet } = options;
     // From the first moment on: whoever interrupts a capture that says it records gets a file.
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let output = Output::create(&path, force)?;
-    let started = match start(&selectors, sizes) {
+    let mut signals = Signals::new()?;
+    let (quiet, path) = (options.quiet, options.output.clone());
+    let line = Line::new(quiet);
+    let began = Instant::now();
+    let mut recording = begin(&options, &line)?;
+    let (reason, status) = recording.watch(&options, &line, &mut signals).await;
+    // From here on a signal ends the program at once: there is nothing to stop any more but the writing.
+    tokio::spawn(async move {
+        signals.any().await;
+        eprintln!("beyla-capture: interrupted while finishing; the file is incomplete");
+        std::process::exit(130);
+    });
+    let (progress, processes) = (Arc::clone(&recording.progress), recording.most_targets);
+    let ended = tokio::task::spawn_blocking(move || recording.finish(reason)).await;
+    line.clear();
+    let (losses, written) = match ended {
+        Ok((Ok(losses), Ok(written))) => (losses, written?),
+        Ok((Err(_), _)) => return Err(Error::Thread("reader", path)),
+        Ok((_, Err(_))) | Err(_) => return Err(Error::Thread("writer", path)),
+    };
+    if !quiet {
+        eprintln!("{}", status::summary(&progress, processes, began.elapsed(), &losses, &written));
+    }
+    Ok(status)
+}
+
+/// The signals that end a capture.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn any(&mut self) {
+        tokio::select! { _ = self.interrupt.recv() => {}, _ = self.terminate.recv() => {} }
+    }
+}
+
+/// A capture that is going on.
+struct Recording {
+    command: Option<Child>,
+    progress: Arc<Progress>,
+    /// How many processes are targets now.
+    targets: Arc<AtomicUsize>,
+    /// How many were at most.
+    most_targets: usize,
+    stop: Arc<Stop>,
+    reader: JoinHandle<Losses>,
+    writer: JoinHandle<Result<Written, writer::Error>>,
+    /// Resolves when the writer has given up.
+    failure: oneshot::Receiver<()>,
+}
+
+/// Claims the output, attaches the probes, finds the targets and starts the threads.
+fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
+    let Options { selectors, sizes, .. } = options;
+    let output = Output::create(&options.output, options.force)?;
+    let (attached, events, counters, tracker, command) = match start(selectors, *sizes) {
         Ok(started) => started,
         Err(error) => {
             output.discard();
             return Err(error);
         }
     };
-    let Started { attached, maps, tracker, mut command } = started;
-
-    let line = Line::new(quiet);
-    let began = Instant::now();
     let clock = host::clock_sample();
     let facts = Facts {
         host: host::host(),
         clock,
         selectors: selectors.describe(),
-        sizes,
+        sizes: *sizes,
         probes: attached.probes.clone(),
     };
-    if !quiet {
-        for probe in
-            facts.probes.iter().filter_map(|probe| probe.failure.as_ref().map(|why| (&probe.name, why)))
-        {
-            line.say(&format!("without {}: queue times are not known ({})", probe.0, probe.1));
+    if !options.quiet {
+        for Probe { name, failure } in &attached.probes {
+            if let Some(failure) = failure {
+                line.say(&format!("without {name}: queue times are not known ({failure})"));
+            }
         }
-        line.say(&announcement(&selectors, &tracker));
+        line.say(&announcement(selectors, &tracker));
     }
 
     let progress = Arc::new(Progress::default());
     let stop = Arc::new(Stop::default());
-    let reason: Arc<OnceLock<&'static str>> = Arc::default();
     let targets = tracker.count();
     let (sender, batches) = sync_channel(ring::CHANNEL);
-    let (failed, mut failure) = oneshot::channel();
-    let reader = Reader {
-        attached,
-        events: maps.events,
-        counters: maps.counters,
-        tracker,
-        batches: sender,
-        progress: Arc::clone(&progress),
-    };
+    let (failed, failure) = oneshot::channel();
+    let reader =
+        Reader { attached, events, counters, tracker, batches: sender, progress: Arc::clone(&progress) };
     let reader = thread::Builder::new().name("ring".to_owned()).spawn({
-        let (stop, reason) = (Arc::clone(&stop), Arc::clone(&reason));
-        move || reader.run(&stop, || reason.get().copied().unwrap_or("signal"))
+        let stop = Arc::clone(&stop);
+        move || reader.run(&stop)
     })?;
     let writer = thread::Builder::new().name("writer".to_owned()).spawn(move || {
         let written = writer::run(output, &batches, clock.clock(), |late| facts.metadata(late));
@@ -127,75 +179,53 @@ pub async fn run(options: Options) -> Result<Option<ExitStatus>, Error> {
         }
         written
     })?;
+    Ok(Recording { command, progress, targets, most_targets: 0, stop, reader, writer, failure })
+}
 
-    let mut most_targets = 0;
-    let mut status = None;
-    let mut tick = interval(Duration::from_millis(200));
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let waiting_for = selectors.describe().join(", ");
-    let timeout = async {
-        match duration {
-            Some(duration) => sleep(duration).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::pin!(timeout);
-    let why = loop {
-        tokio::select! {
-            _ = interrupt.recv() => break "signal",
-            _ = terminate.recv() => break "signal",
-            () = &mut timeout => break "duration",
-            ended = wait(command.as_mut()) => {
-                status = ended.ok();
-                break "command_exit";
+impl Recording {
+    /// Waits for the first reason to stop, and shows how the capture is going. The reason, and the exit
+    /// status of the command if that was it.
+    async fn watch(
+        &mut self,
+        options: &Options,
+        line: &Line,
+        signals: &mut Signals,
+    ) -> (&'static str, Option<ExitStatus>) {
+        let waiting_for = options.selectors.describe().join(", ");
+        let mut tick = interval(Duration::from_millis(200));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let timeout = sleep(options.duration.unwrap_or(Duration::MAX));
+        tokio::pin!(timeout);
+        loop {
+            tokio::select! {
+                () = signals.any() => return ("signal", None),
+                () = &mut timeout => return ("duration", None),
+                ended = wait(self.command.as_mut()) => return ("command_exit", ended.ok()),
+                _ = &mut self.failure => return ("write_error", None),
+                _ = tick.tick() => {
+                    let targets = self.targets.load(Ordering::Relaxed);
+                    self.most_targets = self.most_targets.max(targets);
+                    line.update(&self.progress, targets, &waiting_for);
+                }
             }
-            _ = &mut failure => break "write_error",
-            _ = tick.tick() => {
-                let targets = targets.load(Ordering::Relaxed);
-                most_targets = most_targets.max(targets);
-                line.update(&progress, targets, &waiting_for);
-            }
         }
-    };
-    // The first reason counts.
-    let _ = reason.set(why);
-    stop.request();
-    // From here on a signal ends the program at once: there is nothing to stop any more but the writing.
-    tokio::spawn(async move {
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        eprintln!("beyla-capture: interrupted while finishing; the file is incomplete");
-        std::process::exit(130);
-    });
-    let ended = tokio::task::spawn_blocking(move || (reader.join(), writer.join())).await;
-    line.clear();
-    let (losses, written) = match ended {
-        Ok((Ok(losses), Ok(written))) => (losses, written?),
-        Ok((Err(_), _)) => return Err(Error::Thread("reader", path)),
-        Ok((_, Err(_))) | Err(_) => return Err(Error::Thread("writer", path)),
-    };
-    if !quiet {
-        most_targets = most_targets.max(targets.load(Ordering::Relaxed));
-        eprintln!("{}", status::summary(&progress, most_targets, began.elapsed(), &losses, Some(&written)));
     }
-    Ok(status)
+
+    /// Has the probes detached and everything in flight written.
+    fn finish(
+        self,
+        reason: &'static str,
+    ) -> (thread::Result<Losses>, thread::Result<Result<Written, writer::Error>>) {
+        self.stop.request(reason);
+        (self.reader.join(), self.writer.join())
+    }
 }
 
-struct Started {
-    attached: probe::Attached,
-    maps: Channels,
-    tracker: Tracker,
-    command: Option<Child>,
-}
-
-/// The maps that the reader needs.
-struct Channels {
-    events: aya::maps::RingBuf<aya::maps::MapData>,
-    counters: aya::maps::PerCpuArray<aya::maps::MapData, [u64; 6]>,
-}
+type Started = (probe::Attached, RingBuf<MapData>, PerCpuArray<MapData, [u64; 6]>, Tracker, Option<Child>);
 
 /// Attaches the probes first, then finds the targets: what happens in between is not missed.
 fn start(selectors: &Selectors, sizes: Sizes) -> Result<Started, Error> {
-    let (attached, probe::Maps { events, counters, targets, sockets }) = probe::attach(selectors, sizes)?;
+    let (attached, Maps { events, counters, targets, sockets }) = probe::attach(selectors, sizes)?;
     let mut tracker = Tracker::new(selectors.clone(), targets, sockets);
     tracker.find()?;
     let command = match selectors.command.split_first() {
@@ -205,7 +235,7 @@ fn start(selectors: &Selectors, sizes: Sizes) -> Result<Started, Error> {
             Some(spawned.map_err(|error| Error::Command(program.clone(), error))?)
         }
     };
-    Ok(Started { attached, maps: Channels { events, counters }, tracker, command })
+    Ok((attached, events, counters, tracker, command))
 }
 
 async fn wait(command: Option<&mut Child>) -> io::Result<ExitStatus> {
@@ -218,7 +248,7 @@ async fn wait(command: Option<&mut Child>) -> io::Result<ExitStatus> {
 /// What is known of the capture before its end.
 struct Facts {
     host: Host,
-    clock: beyla_schema::file::ClockSample,
+    clock: ClockSample,
     selectors: Vec<String>,
     sizes: Sizes,
     probes: Vec<Probe>,

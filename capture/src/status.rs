@@ -70,7 +70,7 @@ pub fn summary(
     processes: usize,
     took: Duration,
     losses: &Losses,
-    written: Option<&Written>,
+    written: &Written,
 ) -> String {
     let count = |value: &std::sync::atomic::AtomicU64| value.load(Ordering::Relaxed);
     let mut text = format!(
@@ -88,10 +88,8 @@ pub fn summary(
             let _ = write!(text, "\n         {} to {cause}: {}", HumanCount(*count), advice(cause));
         }
     }
-    if let Some(Written { path, bytes: size }) = written {
-        let path = path.display();
-        let _ = write!(text, "\nwrote    {path}, {}\nnext     beyla-analyze {path}", bytes(*size));
-    }
+    let path = written.path.display();
+    let _ = write!(text, "\nwrote    {path}, {}\nnext     beyla-analyze {path}", bytes(written.bytes));
     text
 }
 
@@ -113,12 +111,17 @@ mod tests {
     #[test]
     fn losses_are_always_mentioned() {
         let progress = Progress::default();
-        let text = |losses: &Losses| summary(&progress, 1, Duration::from_secs(2), losses, None);
+        let written = Written { path: "run.parquet".into(), bytes: 2048 };
+        let text = |losses: &Losses| summary(&progress, 1, Duration::from_secs(2), losses, &written);
         let none = text(&vec![("ring_full", 0), ("storage_full", 0)]);
-        assert_eq!(none, "recorded 0 events in 2.0 s: 0 B kept of 0 B that 1 process moved\nlost     0");
+        assert_eq!(
+            none,
+            "recorded 0 events in 2.0 s: 0 B kept of 0 B that 1 process moved\nlost     0\n\
+             wrote    run.parquet, 2.0 KiB\nnext     beyla-analyze run.parquet"
+        );
         let some = text(&vec![("ring_full", 9381), ("storage_full", 0)]);
-        assert!(some.ends_with(
-            "lost     9,381\n         9,381 to ring_full: raise --ring-size, or narrow the selector"
-        ));
+        let lost =
+            "\nlost     9,381\n         9,381 to ring_full: raise --ring-size, or narrow the selector\n";
+        assert!(some.contains(lost), "{some}");
     }
 }

@@ -1,5 +1,7 @@
 //! The file format: what is written is read back, and what cannot be read says why.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::fs::File;
 
 use beyla_schema::{

@@ -91,7 +91,7 @@ INLINE u64 syscall_argument_3(void *r) { return ((struct pt_regs *)r)->dx; }
 #endif
 
 // Rust's atomics offer no read-modify-write on this target.
-INLINE u64 fetch_increment(u64 *value) { return __sync_fetch_and_add(value, 1); }
+INLINE u64 fetch_add(u64 *value, u64 amount) { return __sync_fetch_and_add(value, amount); }
 
 // The compiler drops bounds that it can prove and compares copies of what it uses; the verifier believes only
 // what it sees done to the very register. The empty assembly makes the value new to the compiler.

@@ -110,8 +110,8 @@ fn record(state: &mut State, direction: Direction, length: u32, actor: Actor) {
         Direction::Receive => (&mut state.received, core::mem::take(&mut state.ready_ns)),
         Direction::Send => (&mut state.sent, 0),
     };
-    let position = *counter;
-    *counter = position + u64::from(length);
+    // Threads may write to one connection at the same time.
+    let position = kernel::add(counter, length.into());
 
     // The snaplen counts from the last change of direction, so that it bounds a message and not a call.
     if state.direction != direction as u32 {

@@ -24,7 +24,7 @@ unsafe extern "C" {
     fn syscall_number(registers: *mut c_void) -> u64;
     fn syscall_argument_2(registers: *mut c_void) -> u64;
     fn syscall_argument_3(registers: *mut c_void) -> u64;
-    fn fetch_increment(value: *mut u64) -> u64;
+    fn fetch_add(value: *mut u64, amount: u64) -> u64;
     fn at_most(value: u64, limit: u64) -> u64;
     fn masked(value: u64, mask: u64) -> u64;
 }
@@ -237,11 +237,12 @@ fn call(number: u64) -> Call {
     }
 }
 
-/// Adds one to `value` in a way that no interrupt can break in two; returns the value before.
+/// Adds to `value` in a way that neither an interrupt nor another CPU can break in two; returns the value
+/// before.
 #[inline(always)]
-pub(crate) fn increment(value: &mut u64) -> u64 {
+pub(crate) fn add(value: &mut u64, amount: u64) -> u64 {
     // SAFETY: a valid, aligned u64.
-    unsafe { fetch_increment(value) }
+    unsafe { fetch_add(value, amount) }
 }
 
 /// `value`, or `limit` when it is more, in a way that the verifier can follow.

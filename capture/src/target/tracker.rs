@@ -4,7 +4,7 @@
 //! there before the capture, and for programs that are started later and match a pattern.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     os::fd::OwnedFd,
     sync::{
         Arc,
@@ -73,17 +73,26 @@ impl Tracker {
                 return Err(Error::NoProcess(pid));
             }
         }
-        let survey = proc::Survey::take(&self.selectors.ports, |pid, process| {
-            self.selectors.pids.contains(&pid)
-                || (!self.selectors.executables.is_empty()
-                    && process.exe().is_ok_and(|path| self.matches(&path)))
-        });
-        for pid in survey.targets() {
-            if pid != std::process::id() {
+        // A target may fork between the look at it and its entry in the table, from where on the kernel follows
+        // it: look again. Twice is enough, since those found later have parents that are in the table.
+        for _ in 0..2 {
+            let mut targets = self.survey();
+            targets.retain(|pid| *pid != std::process::id() && !self.known.contains_key(pid));
+            for pid in targets {
                 self.add(pid, Facts::of(pid))?;
             }
         }
         Ok(())
+    }
+
+    /// Every process that is selected now.
+    fn survey(&self) -> BTreeSet<u32> {
+        let Selectors { ports, pids, executables, .. } = &self.selectors;
+        let survey = proc::Survey::take(ports, |pid, process| {
+            pids.contains(&pid)
+                || (!executables.is_empty() && process.exe().is_ok_and(|path| self.matches(&path)))
+        });
+        survey.targets()
     }
 
     /// Runs `start` so that the process it starts is a target from its first instruction: the kernel

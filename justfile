@@ -26,6 +26,7 @@ test *ARGS:
 check:
     cargo fmt --all --check
     cargo clippy --locked --all-targets -- -D warnings
+    cargo clippy --locked --package beyla-ebpf --profile bpf -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
     just deny
 

@@ -118,9 +118,7 @@ fn record(state: &mut State, direction: Direction, length: u32, actor: Actor) {
         state.direction = direction as u32;
         state.turn = position;
     }
-    // SAFETY: the loader sets the value before the program runs; a volatile read keeps the compiler from
-    // taking the initial one for granted.
-    let snaplen = u64::from(unsafe { core::ptr::read_volatile(&raw const SNAPLEN) });
+    let snaplen = u64::from(kernel::setting(&SNAPLEN));
     let left = snaplen.saturating_sub(position - state.turn).max(FLOOR as u64);
     let (mut captured, mut tail) = (length, 0);
     if u64::from(length) > left {
@@ -161,7 +159,7 @@ fn record(state: &mut State, direction: Direction, length: u32, actor: Actor) {
         gather(data, buffer, count);
     } else {
         match (captured + tail) as usize {
-            0..=0xff | 0x100 => copy::<{ PAYLOAD_CLASSES[0] }>(data, buffer),
+            0..=0x100 => copy::<{ PAYLOAD_CLASSES[0] }>(data, buffer),
             0x101..=0x400 => copy::<{ PAYLOAD_CLASSES[1] }>(data, buffer),
             0x401..=0x1000 => copy::<{ PAYLOAD_CLASSES[2] }>(data, buffer),
             _ => copy::<{ PAYLOAD_CLASSES[3] }>(data, buffer),

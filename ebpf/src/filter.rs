@@ -8,7 +8,7 @@ use aya_ebpf::{
     maps::{Array, HashMap},
 };
 
-use crate::output;
+use crate::{kernel, output};
 
 /// Target processes, by thread-group id.
 #[map]
@@ -26,22 +26,16 @@ static SELECT_PORTS: u8 = 0;
 #[unsafe(no_mangle)]
 static SELECT_EXECUTABLES: u8 = 0;
 
-fn flag(flag: &'static u8) -> bool {
-    // SAFETY: the loader sets the value before the program runs; a volatile read keeps the compiler from
-    // taking the initial one for granted.
-    unsafe { core::ptr::read_volatile(flag) != 0 }
-}
-
 /// Whether ports are selected at all.
 #[inline(always)]
 pub(crate) fn selects_ports() -> bool {
-    flag(&SELECT_PORTS)
+    kernel::setting(&SELECT_PORTS) != 0
 }
 
 /// Whether every start of a program is reported.
 #[inline(always)]
 pub(crate) fn selects_executables() -> bool {
-    flag(&SELECT_EXECUTABLES)
+    kernel::setting(&SELECT_EXECUTABLES) != 0
 }
 
 /// Whether `port` is selected.

@@ -237,6 +237,14 @@ fn call(number: u64) -> Call {
     }
 }
 
+/// A value that the loader sets before the programs run.
+#[inline(always)]
+pub(crate) fn setting<T: Copy>(value: &'static T) -> T {
+    // SAFETY: a reference to a static; a volatile read keeps the compiler from taking the initial value for
+    // granted.
+    unsafe { core::ptr::read_volatile(value) }
+}
+
 /// Adds to `value` in a way that neither an interrupt nor another CPU can break in two; returns the value
 /// before.
 #[inline(always)]

@@ -6,6 +6,14 @@
 
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::inline_always,
+    reason = "the verifier follows what is in one piece, and functions of kernel programs take five arguments at most"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "the attribute of a program decides how it gets its context"
+)]
 
 mod data;
 mod filter;

@@ -61,19 +61,26 @@ pub struct Output {
 impl Output {
     /// Claims `path`. Only its owner may read it: it holds what the service said.
     pub fn create(path: &Path, force: bool) -> Result<Self, Error> {
-        if !force && path.exists() {
-            return Err(Error::Exists(path.to_owned()));
-        }
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
+        // The second may be another capture's, still going on.
+        for taken in [path, partial.as_path()] {
+            if !force && taken.exists() {
+                return Err(Error::Exists(taken.to_owned()));
+            }
+        }
         let create = |source| Error::Create { path: path.to_owned(), source };
         if path.is_dir() {
             return Err(create(io::Error::from(io::ErrorKind::IsADirectory)));
         }
+        match fs::remove_file(&partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(create(error)),
+            _ => {}
+        }
+        // A new file, never one that is there or that a link points to: this may run as root.
         let mut options = OpenOptions::new();
-        let file =
-            options.write(true).create(true).truncate(true).mode(0o600).open(&partial).map_err(create)?;
+        let file = options.write(true).create_new(true).mode(0o600).open(&partial).map_err(create)?;
         give_to_invoking_user(&file);
         Ok(Self { path: path.to_owned(), partial, file })
     }
@@ -147,4 +154,34 @@ fn fill(
         order.release(drained_ns, |event| writer.push(event))?;
     }
     order.finish(|event| writer.push(event))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_place_that_another_capture_claims_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.parquet");
+        let first = Output::create(&path, false).unwrap();
+        assert!(matches!(Output::create(&path, false), Err(Error::Exists(taken)) if taken == first.partial));
+        first.discard();
+        assert!(Output::create(&path, false).is_ok());
+    }
+
+    #[test]
+    fn a_link_in_the_place_is_replaced_and_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.parquet");
+        let precious = folder.path().join("precious");
+        fs::write(&precious, "precious").unwrap();
+        symlink(&precious, folder.path().join("run.parquet.partial")).unwrap();
+        assert!(matches!(Output::create(&path, false), Err(Error::Exists(_))));
+        let output = Output::create(&path, true).unwrap();
+        assert!(!fs::symlink_metadata(&output.partial).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+    }
 }

@@ -5,6 +5,7 @@
 //! fills, and the kernel counts what it could not record: every loss shows up in one place.
 
 use std::{
+    os::fd::AsRawFd as _,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -19,6 +20,7 @@ use beyla_schema::{
     event::Change,
     wire::{self, Record},
 };
+use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 
 use crate::{
     convert, host,
@@ -33,7 +35,7 @@ const BATCH_WORDS: usize = 1 << 17;
 /// Batches that may wait for the writer.
 pub const CHANNEL: usize = 64;
 
-/// The kernel wakes nobody. This often the ring is looked at while records come ...
+/// The kernel wakes the reader for processes only. This often the ring is looked at while records come ...
 const BUSY: Duration = Duration::from_millis(4);
 /// ... and this often while none do: short enough for a full burst to fit into the default ring.
 const IDLE: Duration = Duration::from_millis(20);
@@ -86,6 +88,7 @@ pub type Losses = Vec<(&'static str, u64)>;
 impl Reader {
     /// Drains until asked to stop. Returns the final losses.
     pub fn run(mut self, stop: &Stop) -> Losses {
+        let mut bell = Bell::new(&self.events);
         let mut rows = Rows::default();
         let mut attached = Some(self.attached);
         let mut batch = Batch::default();
@@ -140,8 +143,30 @@ impl Reader {
                 return Losses::new();
             }
             if stopping.is_none() {
-                thread::sleep(if drained > 0 { BUSY } else { IDLE });
+                bell.wait(if drained > 0 { BUSY } else { IDLE });
             }
+        }
+    }
+}
+
+/// Rings when the kernel wants the ring to be looked at before its time. Edge-triggered, so that it is wake-ups
+/// which count and not what lies in the ring. Where it cannot be made there is the timer.
+struct Bell(Option<(Poll, Events)>);
+
+impl Bell {
+    fn new(events: &RingBuf<MapData>) -> Self {
+        let poll = Poll::new().and_then(|poll| {
+            let mut ring = SourceFd(&events.as_raw_fd());
+            poll.registry().register(&mut ring, Token(0), Interest::READABLE)?;
+            Ok((poll, Events::with_capacity(1)))
+        });
+        Self(poll.ok())
+    }
+
+    fn wait(&mut self, at_most: Duration) {
+        let rung = self.0.as_mut().map(|(poll, events)| poll.poll(events, Some(at_most)));
+        if !matches!(rung, Some(Ok(()))) {
+            thread::sleep(at_most);
         }
     }
 }

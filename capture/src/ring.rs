@@ -93,7 +93,7 @@ impl Reader {
         let mut attached = Some(self.attached);
         let mut batch = Batch::default();
         let mut sampled_ns = 0;
-        let mut skipped = 0;
+        let (mut skipped, mut undecoded) = (0, 0);
         for (&pid, facts) in self.tracker.known() {
             let kind = RowKind::Process(None, facts.parent, facts.clone());
             batch.rows.push(rows.row(pid, kind));
@@ -109,7 +109,18 @@ impl Reader {
             let mut drained = 0;
             while let Some(item) = self.events.next() {
                 drained += 1;
-                take(&item, &mut batch, &mut self.tracker, &self.progress);
+                match Record::decode(&item) {
+                    // What /proc adds to it must be asked for now.
+                    Some(Record::Process(process)) => {
+                        if let Some(facts) = self.tracker.changed(process) {
+                            batch.rows.push(process_row(process, facts));
+                        }
+                    }
+                    record => {
+                        let kept = copy(&item, record.as_ref(), &mut batch, &self.progress);
+                        undecoded += u64::from(!kept);
+                    }
+                }
                 if batch.words.len() >= BATCH_WORDS {
                     // What is still in the ring may be older than the clock reading above.
                     batch.drained_ns = 0;
@@ -126,7 +137,7 @@ impl Reader {
                 if let Some(attached) = &attached {
                     skipped = attached.skipped_runs().unwrap_or(skipped);
                 }
-                let losses = losses(&self.counters, skipped);
+                let losses = losses(&self.counters, skipped, undecoded);
                 self.progress.lost.store(losses.iter().map(|loss| loss.1).sum(), Ordering::Relaxed);
                 for &(cause, count) in &losses {
                     batch.rows.push(rows.row(0, RowKind::Loss(cause, count)));
@@ -185,26 +196,20 @@ impl Rows {
     }
 }
 
-/// Copies a record into the batch; a process record becomes a row, with what /proc adds to it.
-fn take(item: &[u8], batch: &mut Batch, tracker: &mut Tracker, progress: &Progress) {
-    let record = Record::decode(item);
-    let used = match record {
-        Some(Record::Process(process)) => {
-            if let Some(facts) = tracker.changed(process) {
-                batch.rows.push(process_row(process, facts));
-            }
-            return;
+/// Copies a record into the batch. False when it is none that [`convert`] makes an event of.
+fn copy(item: &[u8], record: Option<&Record<'_>>, batch: &mut Batch, progress: &Progress) -> bool {
+    let Some(record) = record.filter(|record| convert::event(record).is_some()) else { return false };
+    let mut used = item.len();
+    if let Record::Data(data, ..) = record {
+        progress.moved.fetch_add(u64::from(data.length), Ordering::Relaxed);
+        progress.kept.fetch_add(u64::from(data.captured + data.tail), Ordering::Relaxed);
+        // The room of a record comes in few sizes; without a tail at its end the rest of it is empty.
+        if data.tail == 0 {
+            used = size_of::<wire::Data>() + data.captured as usize;
         }
-        Some(Record::Data(data, ..)) => {
-            progress.moved.fetch_add(u64::from(data.length), Ordering::Relaxed);
-            progress.kept.fetch_add(u64::from(data.captured + data.tail), Ordering::Relaxed);
-            // The room of a record comes in few sizes; without a tail at its end the rest of it is empty.
-            if data.tail == 0 { size_of::<wire::Data>() + data.captured as usize } else { item.len() }
-        }
-        _ => item.len(),
-    };
+    }
     let first = batch.words.len();
-    let (words, rest) = item[..used.min(item.len())].as_chunks::<8>();
+    let (words, rest) = item[..used].as_chunks::<8>();
     batch.words.extend(words.iter().map(|&word| u64::from_ne_bytes(word)));
     if !rest.is_empty() {
         let mut word = [0; 8];
@@ -212,6 +217,7 @@ fn take(item: &[u8], batch: &mut Batch, tracker: &mut Tracker, progress: &Progre
         batch.words.push(u64::from_ne_bytes(word));
     }
     batch.records.push((first as u32, (batch.words.len() - first) as u32));
+    true
 }
 
 fn process_row(process: &wire::Process, facts: Facts) -> Row {
@@ -220,7 +226,7 @@ fn process_row(process: &wire::Process, facts: Facts) -> Row {
     Row { ts_ns, cpu, seq, pid, kind: RowKind::Process(change, process.parent, facts) }
 }
 
-fn losses(counters: &PerCpuArray<MapData, [u64; 6]>, skipped: u64) -> Losses {
+fn losses(counters: &PerCpuArray<MapData, [u64; 6]>, skipped: u64, undecoded: u64) -> Losses {
     let mut total = [0; 6];
     // The array always has its one element; without it there is nothing to report.
     if let Ok(cpus) = counters.get(&0, 0) {
@@ -238,5 +244,25 @@ fn losses(counters: &PerCpuArray<MapData, [u64; 6]>, skipped: u64) -> Losses {
         ("segment_limit", segment_limit),
         ("targets_full", targets_full),
         ("skipped_run", skipped),
+        ("undecoded", undecoded),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_is_none_is_not_kept() {
+        let (mut batch, progress) = (Batch::default(), Progress::default());
+        let words = [0u64; 9];
+        assert!(!copy(&[0; 72], Record::decode_words(&words).as_ref(), &mut batch, &progress));
+        // The right kind, but of no address family.
+        let mut words = [0u64; 10];
+        words[4] = u64::from_ne_bytes([0, 0, wire::Kind::Listen as u8, 0, 0, 0, 0, 0]);
+        let record = Record::decode_words(&words);
+        assert!(matches!(record, Some(Record::Listen(_))));
+        assert!(!copy(&[0; 80], record.as_ref(), &mut batch, &progress));
+        assert!(batch.records.is_empty() && batch.words.is_empty());
+    }
 }

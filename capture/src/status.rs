@@ -100,6 +100,7 @@ fn advice(cause: &str) -> &'static str {
         "payload_fault" => "lengths are recorded, the bytes were not in memory",
         "segment_limit" => "calls with more than 512 segments are recorded in part",
         "targets_full" => "more than 16,384 processes were targets at a time",
+        "undecoded" => "the kernel object is not the one this program was built for",
         _ => "events that interrupted one of their own kind",
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    ffi::OsStr,
+    iter,
     net::SocketAddr,
     path::PathBuf,
 };
@@ -60,20 +62,20 @@ type Namespaces = HashMap<u64, HashMap<u64, SocketAddr>>;
 
 fn process_listeners(process: &Process, namespaces: &mut Namespaces) -> Vec<Listener> {
     let Ok(fds) = process.fd() else { return Vec::new() };
-    let mut found = Vec::new();
-    for fd in fds.flatten() {
-        let FDTarget::Socket(inode) = fd.target else { continue };
-        let namespace = process
-            .namespaces()
-            .ok()
-            .and_then(|namespaces| Some(namespaces.0.get(std::ffi::OsStr::new("net"))?.identifier))
-            .unwrap_or(0);
-        let addresses = namespaces.entry(namespace).or_insert_with(|| listening(process));
-        if let Some(&address) = addresses.get(&inode) {
-            found.push(Listener { fd: fd.fd, address });
-        }
-    }
-    found
+    let mut sockets = fds.flatten().filter_map(|fd| match fd.target {
+        FDTarget::Socket(inode) => Some((fd.fd, inode)),
+        _ => None,
+    });
+    // Most processes have no socket: their namespace does not matter.
+    let Some(first) = sockets.next() else { return Vec::new() };
+    let namespace = process
+        .namespaces()
+        .ok()
+        .and_then(|namespaces| Some(namespaces.0.get(OsStr::new("net"))?.identifier))
+        .unwrap_or(0);
+    let addresses = namespaces.entry(namespace).or_insert_with(|| listening(process));
+    let listener = |(fd, inode)| addresses.get(&inode).map(|&address| Listener { fd, address });
+    iter::once(first).chain(sockets).filter_map(listener).collect()
 }
 
 fn listening(process: &Process) -> HashMap<u64, SocketAddr> {
@@ -114,7 +116,7 @@ impl Survey {
     /// The chosen processes and all their descendants, in ascending order.
     pub(super) fn targets(&self) -> BTreeSet<u32> {
         let is_target = |pid: u32| {
-            let ancestors = std::iter::successors(Some(pid), |pid| self.parents.get(pid).copied());
+            let ancestors = iter::successors(Some(pid), |pid| self.parents.get(pid).copied());
             // A parent is older than its child, but process ids wrap around: never follow a circle.
             ancestors.take(self.parents.len() + 1).any(|pid| self.chosen.contains(&pid))
         };

@@ -2,7 +2,7 @@
 //!
 //! Column names and order are a contract: SQL, exports and JSON lines call things by them.
 
-use std::{fmt::Write as _, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use arrow::{
     array::{
@@ -13,6 +13,7 @@ use arrow::{
     error::ArrowError,
 };
 
+use super::append_ip;
 use crate::{event::Clock, request::Request};
 
 /// A request and what is known of the file it came from.
@@ -137,14 +138,7 @@ impl Column {
     fn append(&mut self, row: &Row<'_>) {
         match self {
             Self::Text(values, get) => values.append_option(get(row)),
-            Self::Address(values, get) => match get(row) {
-                // Writing to a StringBuilder cannot fail, and the value ends with `append_value`.
-                Some(address) => {
-                    let _ = write!(values, "{}", address.ip());
-                    values.append_value("");
-                }
-                None => values.append_null(),
-            },
+            Self::Address(values, get) => append_ip(values, get(row).map(|address| address.ip())),
             Self::Int(values, get) => values.append_option(get(row).map(|value| value as i64)),
             Self::Bool(values, get) => values.append_value(get(row)),
             Self::Time(values, get) => {

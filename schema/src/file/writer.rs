@@ -76,14 +76,12 @@ impl<W: Write + Send> EventWriter<W> {
         self.writer.write(&self.builder.finish()?)?;
         if self.group_bytes >= ROW_GROUP_BYTES {
             self.writer.flush()?;
+        }
+        // The group was closed: here, or by the writer at its limit of rows.
+        if self.writer.in_progress_rows() == 0 {
             self.group_bytes = 0;
         }
         Ok(())
-    }
-
-    /// Bytes given to the output so far.
-    pub fn bytes_written(&self) -> usize {
-        self.writer.bytes_written()
     }
 
     /// Writes what is left and the footer. Nothing can be added afterwards.

@@ -1,6 +1,6 @@
 //! Fills the columns of an event file.
 
-use std::{fmt::Write as _, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use arrow::{
     array::{
@@ -12,7 +12,7 @@ use arrow::{
 
 use super::{Kind, schema};
 use crate::{
-    arrow::words::WordsBuilder,
+    arrow::{append_ip, words::WordsBuilder},
     event::{Body, Call, Change, Clock, Direction, Event, Source},
 };
 
@@ -58,14 +58,7 @@ struct AddressBuilder {
 
 impl AddressBuilder {
     fn append(&mut self, value: Option<SocketAddr>) {
-        match value {
-            // Writing to a StringBuilder cannot fail; `append_value` ends the value.
-            Some(value) => {
-                let _ = write!(self.address, "{}", value.ip());
-                self.address.append_value("");
-            }
-            None => self.address.append_null(),
-        }
+        append_ip(&mut self.address, value.map(|value| value.ip()));
         self.port.append_option(value.map(|value| value.port()));
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use beyla_schema::{
-    event::{Body, Call, Close, Data, Direction, Event, Open, Origin, Source},
+    event::{Body, Call, Close, Data, Direction, Endpoint, Event, Listen, Open, Origin, Source, Transport},
     wire::{Head, Record},
 };
 
@@ -14,10 +14,14 @@ pub fn event<'a>(record: &Record<'a>) -> Option<Event<'a>> {
         Record::Process(_) => return None,
         Record::Open(socket) => Body::Open(Open {
             origin: numbered(Origin::ALL, |origin| origin as u8, socket.origin)?,
-            local: address(socket.family, socket.local, socket.local_port)?,
-            remote: address(socket.family, socket.remote, socket.remote_port)?,
+            transport: numbered(Transport::ALL, |transport| transport as u8, socket.transport)?,
+            local: Endpoint::Inet(address(socket.family, socket.local, socket.local_port)?),
+            remote: Endpoint::Inet(address(socket.family, socket.remote, socket.remote_port)?),
         }),
-        Record::Listen(socket) => Body::Listen(address(socket.family, socket.local, socket.local_port)?),
+        Record::Listen(socket) => Body::Listen(Listen {
+            transport: numbered(Transport::ALL, |transport| transport as u8, socket.transport)?,
+            address: Endpoint::Inet(address(socket.family, socket.local, socket.local_port)?),
+        }),
         Record::Close(close) => Body::Close(Close {
             direction: direction(close.direction),
             received: close.received,
@@ -35,7 +39,7 @@ pub fn event<'a>(record: &Record<'a>) -> Option<Event<'a>> {
         }),
     };
     let &Head { ts_ns, seq, connection, pid, tid, cpu, .. } = record.head();
-    Some(Event { ts_ns, cpu, seq, pid, tid, connection, body })
+    Some(Event { ts_ns, cpu, seq, pid, tid, connection, carried: false, body })
 }
 
 /// The value of `all` that has the number `wanted`.

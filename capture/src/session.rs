@@ -14,7 +14,7 @@ use std::{
 };
 
 use aya::maps::{MapData, PerCpuArray, RingBuf};
-use beyla_schema::file::{ClockSample, Host, Metadata, Probe, VERSION};
+use beyla_schema::file::{ClockSample, Cost, Host, Metadata, Probe, VERSION};
 use tokio::{
     process::{Child, Command},
     signal::unix::{Signal, SignalKind, signal},
@@ -267,8 +267,13 @@ impl Facts {
             snaplen: self.sizes.snaplen,
             ring_bytes: self.sizes.ring_bytes,
             redaction: "none".to_owned(),
+            redacted_headers: Vec::new(),
+            redacted_parameters: Vec::new(),
             probes: self.probes,
             late_rows,
+            part: None,
+            recovered: false,
+            cost: Cost::default(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Connections and processes: their beginning, their end, and when data arrived for them.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use beyla_schema::wire::{Change, Close, Direction, Kind, Origin, Socket, State};
+use beyla_schema::wire::{Change, Close, Direction, Kind, Origin, Socket, State, Transport};
 
 use crate::{
     filter,
@@ -119,7 +119,7 @@ fn emit_socket(sock: Sock, kind: Kind, cookie: u64, origin: u8, actor: Actor) ->
             remote_port: sock.remote_port(),
             family: sock.family(),
             origin,
-            pad: 0,
+            transport: Transport::Tcp as u8,
         });
     })
 }

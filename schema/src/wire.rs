@@ -49,6 +49,18 @@ pub enum Direction {
     Send = 1,
 }
 
+/// What carries the bytes of a connection; the value of [`Socket::transport`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Transport {
+    /// TCP over IPv4 or IPv6.
+    Tcp = 0,
+    /// UDP over IPv4 or IPv6: calls move datagrams.
+    Udp = 1,
+    /// A unix socket.
+    Unix = 2,
+}
+
 /// How a connection came to be known; the value of [`Socket::origin`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -214,8 +226,8 @@ pub struct Socket {
     pub family: u16,
     /// An [`Origin`]; zero when listening.
     pub origin: u8,
-    /// Zero.
-    pub pad: u8,
+    /// A [`Transport`].
+    pub transport: u8,
 }
 
 /// The end of a connection, or of one direction of it.

@@ -22,6 +22,16 @@ pub struct Facts {
     pub executable: PathBuf,
     /// Name to report it under: the file name of the executable.
     pub service: String,
+    /// Its arguments, separated by blanks.
+    pub command_line: String,
+    /// Path of its control group.
+    pub cgroup: String,
+    /// Id of its container; empty outside of containers.
+    pub container: String,
+    /// What runs it: `go`, `node`, ...; empty when not known.
+    pub runtime: &'static str,
+    /// When it started, nanoseconds since 1970-01-01 UTC.
+    pub started_ns: Option<i64>,
     /// The process that started it; 0 when it is gone.
     pub parent: u32,
 }
@@ -35,7 +45,7 @@ impl Facts {
         let name = executable.file_name().unwrap_or_default().to_string_lossy();
         let service = name.strip_suffix(" (deleted)").unwrap_or(&name).to_owned();
         let parent = process.stat().map_or(0, |stat| stat.ppid.unsigned_abs());
-        Self { executable, service, parent }
+        Self { executable, service, parent, ..Self::default() }
     }
 }
 

@@ -18,6 +18,7 @@ use std::{
 use aya::maps::{MapData, PerCpuArray, RingBuf};
 use beyla_schema::{
     event::Change,
+    file::ProgramCost,
     wire::{self, Record},
 };
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
@@ -26,7 +27,7 @@ use crate::{
     convert, host,
     order::{Batch, RECORDER, Row, RowKind},
     probe::Attached,
-    target::{Facts, Tracker},
+    target::{Facts, Found, FoundSocket, Tracker},
 };
 
 /// A batch is handed on at this size.
@@ -53,6 +54,8 @@ pub struct Progress {
     pub kept: AtomicU64,
     /// Losses of any cause.
     pub lost: AtomicU64,
+    /// What the kernel programs cost, once they are detached.
+    pub programs: OnceLock<Vec<ProgramCost>>,
 }
 
 /// Tells the reader to detach, drain and end, and why.
@@ -87,7 +90,7 @@ pub type Losses = Vec<(&'static str, u64)>;
 
 impl Reader {
     /// Drains until asked to stop. Returns the final losses.
-    pub fn run(mut self, stop: &Stop) -> Losses {
+    pub fn run(mut self, stop: &Stop) -> (Losses, Tracker) {
         let mut bell = Bell::new(&self.events);
         let mut rows = Rows::default();
         let mut attached = Some(self.attached);
@@ -98,12 +101,16 @@ impl Reader {
             let kind = RowKind::Process(None, facts.parent, facts.clone());
             batch.rows.push(rows.row(pid, kind));
         }
+        for (pid, socket) in self.tracker.take_sockets() {
+            batch.rows.push(rows.found(pid, &socket));
+        }
         loop {
             let stopping = stop.0.get().copied();
             if stopping.is_some()
                 && let Some(attached) = attached.take()
             {
                 skipped = attached.skipped_runs().unwrap_or(skipped);
+                let _ = self.progress.programs.set(attached.costs());
             }
             let drained_ns = host::monotonic_ns();
             let mut drained = 0;
@@ -112,8 +119,10 @@ impl Reader {
                 match Record::decode(&item) {
                     // What /proc adds to it must be asked for now.
                     Some(Record::Process(process)) => {
-                        if let Some(facts) = self.tracker.changed(process) {
+                        if let Some(Found { facts, sockets }) = self.tracker.changed(process) {
                             batch.rows.push(process_row(process, facts));
+                            let sockets = sockets.iter();
+                            batch.rows.extend(sockets.map(|socket| rows.found(process.head.pid, socket)));
                         }
                     }
                     record => {
@@ -125,7 +134,7 @@ impl Reader {
                     // What is still in the ring may be older than the clock reading above.
                     batch.drained_ns = 0;
                     if self.batches.send(std::mem::take(&mut batch)).is_err() {
-                        return Losses::new();
+                        return (Losses::new(), self.tracker);
                     }
                 }
             }
@@ -146,12 +155,12 @@ impl Reader {
                     batch.rows.push(rows.row(0, RowKind::End(reason)));
                     // The writer reports its own failure.
                     let _ = self.batches.send(batch);
-                    return losses;
+                    return (losses, self.tracker);
                 }
             }
             batch.drained_ns = drained_ns;
             if self.batches.send(std::mem::take(&mut batch)).is_err() {
-                return Losses::new();
+                return (Losses::new(), self.tracker);
             }
             if stopping.is_none() {
                 bell.wait(if drained > 0 { BUSY } else { IDLE });
@@ -190,9 +199,22 @@ struct Rows {
 
 impl Rows {
     fn row(&mut self, pid: u32, kind: RowKind) -> Row {
+        self.row_at(host::monotonic_ns(), pid, kind)
+    }
+
+    fn row_at(&mut self, ts_ns: u64, pid: u32, kind: RowKind) -> Row {
         let seq = self.seq;
         self.seq += 1;
-        Row { ts_ns: host::monotonic_ns(), cpu: RECORDER, seq, pid, kind }
+        Row { ts_ns, cpu: RECORDER, seq, pid, kind }
+    }
+
+    fn found(&mut self, pid: u32, socket: &FoundSocket) -> Row {
+        let &FoundSocket { ts_ns, cookie, local, remote } = socket;
+        let kind = match remote {
+            Some(remote) => RowKind::Open(cookie, local, remote),
+            None => RowKind::Listen(cookie, local),
+        };
+        self.row_at(ts_ns, pid, kind)
     }
 }
 

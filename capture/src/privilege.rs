@@ -18,7 +18,7 @@ use nix::{
 pub enum Error {
     /// Without privileges the file could not be finished.
     #[error(
-        "cannot write to {0} without privileges, which the recorder gives up before it looks at any data: choose a folder of the user who calls it"
+        "cannot write {0} without the privileges that the recorder gives up before it looks at any data: choose a folder that is yours"
     )]
     Folder(PathBuf),
     /// The kernel refused.
@@ -34,11 +34,12 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The user behind sudo if that user can write to `folder`, else the present one.
-    pub fn for_folder(folder: &Path) -> Result<Self, Error> {
+    /// The user behind sudo if that user can make files beside `output`, else the present one.
+    pub fn for_output(output: &Path) -> Result<Self, Error> {
         let present = Self { user: Uid::effective(), group: Gid::effective() };
+        let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
         // That it is missing is the output's to tell.
-        let Ok(metadata) = fs::metadata(folder) else { return Ok(present) };
+        let Ok(metadata) = fs::metadata(folder.unwrap_or(Path::new("."))) else { return Ok(present) };
         let writes = |identity: &Self| {
             let mode = metadata.mode();
             let class = if metadata.uid() == identity.user.as_raw() {
@@ -51,7 +52,7 @@ impl Identity {
             mode >> class & 0b11 == 0b11
         };
         let found = invoking_user().into_iter().chain([present]).find(writes);
-        found.ok_or_else(|| Error::Folder(folder.to_owned()))
+        found.ok_or_else(|| Error::Folder(output.to_owned()))
     }
 
     /// Becomes this identity without any capability, for good: also programs that this process runs get none.

@@ -99,7 +99,7 @@ impl Reader {
         let (mut skipped, mut undecoded) = (0, 0);
         for (&pid, facts) in self.tracker.known() {
             let kind = RowKind::Process(None, facts.parent, facts.clone());
-            batch.rows.push(rows.row(pid, kind));
+            batch.rows.push(rows.row_at(self.tracker.found_ns(), pid, kind));
         }
         for (pid, socket) in self.tracker.take_sockets() {
             batch.rows.push(rows.found(pid, &socket));

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitStatus,
     sync::{
         Arc,
@@ -137,6 +137,9 @@ impl Signals {
     }
 }
 
+/// What the reader leaves: the final losses, and who looks at processes.
+type Read = (Losses, Tracker);
+
 /// A capture that is going on.
 struct Recording {
     command: Option<Child>,
@@ -146,7 +149,7 @@ struct Recording {
     /// How many were at most.
     most_targets: usize,
     stop: Arc<Stop>,
-    reader: JoinHandle<(Losses, Tracker)>,
+    reader: JoinHandle<Read>,
     writer: JoinHandle<Result<Written, writer::Error>>,
     /// Resolves when the writer has given up.
     failure: oneshot::Receiver<()>,
@@ -155,8 +158,7 @@ struct Recording {
 /// Claims the output, attaches the probes, finds the targets and starts the threads.
 fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
     let Options { selectors, sizes, .. } = options;
-    let folder = options.output.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let identity = Identity::for_folder(folder.unwrap_or(Path::new(".")))?;
+    let identity = Identity::for_output(&options.output)?;
     let output = Output::create(&options.output, options.force)?;
     let meter = Meter::start();
     let started = start(selectors, *sizes).and_then(|started| {
@@ -246,7 +248,7 @@ impl Recording {
     fn finish(
         self,
         reason: &'static str,
-    ) -> (thread::Result<(Losses, Tracker)>, thread::Result<Result<Written, writer::Error>>) {
+    ) -> (thread::Result<Read>, thread::Result<Result<Written, writer::Error>>) {
         self.stop.request(reason);
         (self.reader.join(), self.writer.join())
     }

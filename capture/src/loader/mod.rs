@@ -26,6 +26,8 @@ pub const SUBCOMMAND: &str = "loader";
 /// What the recorder asks for.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Request {
+    /// Nothing: the answer says that it has given up what it does not need.
+    Ready,
     /// What is known of a process: [`Facts`].
     Facts(u32),
     /// Mark its sockets: a list of [`FoundSocket`].
@@ -93,7 +95,9 @@ impl Loader {
         // Ctrl-C is for the recorder, which still needs it then.
         loader.process_group(0);
         let child = loader.stdin(OwnedFd::from(theirs)).stdout(Stdio::from(marks)).spawn()?;
-        Ok(Self { child, socket: BufReader::new(ours) })
+        let mut loader = Self { child, socket: BufReader::new(ours) };
+        loader.ask::<()>(Request::Ready)?;
+        Ok(loader)
     }
 
     /// The loader's process.

@@ -37,6 +37,7 @@ pub fn serve(command: Option<u32>) -> io::Result<()> {
             return Ok(());
         }
         let answer = match serde_json::from_str(&line)? {
+            Request::Ready => json(&()),
             Request::Facts(pid) => json(&Facts::of(pid)),
             Request::Mark(pid) => json(&mark(pid, &mut marks)),
             Request::EndCommand => {

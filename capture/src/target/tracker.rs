@@ -16,7 +16,7 @@ use aya::maps::{HashMap, MapData, MapError};
 use beyla_schema::wire::{self, Change};
 
 use super::{Facts, FoundSocket, Selectors, survey::Survey};
-use crate::loader::Eyes;
+use crate::{host, loader::Eyes};
 
 /// Why a process cannot be captured.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,7 @@ pub struct Tracker {
     targets: HashMap<MapData, u32, u8>,
     /// Looks at processes.
     pub eyes: Eyes,
+    found_ns: u64,
     known: BTreeMap<u32, Facts>,
     /// Sockets of the targets found so far, until they are told.
     sockets: Vec<(u32, FoundSocket)>,
@@ -59,12 +60,25 @@ impl Tracker {
     /// Nobody is a target yet.
     pub fn new(selectors: Selectors, targets: HashMap<MapData, u32, u8>, eyes: Eyes) -> Self {
         let (known, sockets) = (BTreeMap::new(), Vec::new());
-        Self { selectors, targets, eyes, known, sockets, count: Arc::default() }
+        Self {
+            selectors,
+            targets,
+            eyes,
+            found_ns: host::monotonic_ns(),
+            known,
+            sockets,
+            count: Arc::default(),
+        }
     }
 
     /// How many processes are targets, for whoever wants to watch.
     pub fn count(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.count)
+    }
+
+    /// When the search for targets began.
+    pub fn found_ns(&self) -> u64 {
+        self.found_ns
     }
 
     /// The targets so far.

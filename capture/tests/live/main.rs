@@ -11,6 +11,7 @@ mod capture;
 mod client;
 mod life_cycle;
 mod load;
+mod losses;
 mod messages;
 mod privilege;
 mod queue;

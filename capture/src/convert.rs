@@ -12,7 +12,7 @@ use beyla_schema::{
 pub fn event<'a>(record: &Record<'a>) -> Option<Event<'a>> {
     let body = match *record {
         Record::Process(_) => return None,
-        Record::Open(socket) => Body::Open(Open {
+        Record::Open(socket, _path) => Body::Open(Open {
             origin: numbered(Origin::ALL, |origin| origin as u8, socket.origin)?,
             local: address(socket.family, socket.local, socket.local_port)?,
             remote: address(socket.family, socket.remote, socket.remote_port)?,

@@ -15,17 +15,17 @@ use std::{
     time::Duration,
 };
 
-use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::maps::{MapData, RingBuf};
 use beyla_schema::{
     event::Change,
-    wire::{self, Record},
+    wire::{self, Counters, Record},
 };
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 
 use crate::{
     convert, host,
     order::{Batch, RECORDER, Row, RowKind},
-    probe::Attached,
+    probe::{Attached, CounterMap},
     target::{Facts, Tracker},
 };
 
@@ -45,7 +45,7 @@ const LOSS_INTERVAL_NS: u64 = 1_000_000_000;
 /// How the capture is going, for whoever wants to watch.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Records drained.
+    /// Events recorded.
     pub events: AtomicU64,
     /// Bytes that socket calls moved.
     pub moved: AtomicU64,
@@ -73,7 +73,7 @@ pub struct Reader {
     /// Records.
     pub events: RingBuf<MapData>,
     /// `wire::Counters` of each CPU.
-    pub counters: PerCpuArray<MapData, [u64; 6]>,
+    pub counters: CounterMap,
     /// Told of processes.
     pub tracker: Tracker,
     /// Where batches go.
@@ -93,7 +93,7 @@ impl Reader {
         let mut attached = Some(self.attached);
         let mut batch = Batch::default();
         let mut sampled_ns = 0;
-        let (mut skipped, mut undecoded) = (0, 0);
+        let (mut skipped, mut undecoded, mut numbered) = (0, 0, 0);
         for (&pid, facts) in self.tracker.known() {
             let kind = RowKind::Process(None, facts.parent, facts.clone());
             batch.rows.push(rows.row(pid, kind));
@@ -106,19 +106,29 @@ impl Reader {
                 skipped = attached.skipped_runs().unwrap_or(skipped);
             }
             let drained_ns = host::monotonic_ns();
-            let mut drained = 0;
+            let (mut drained, mut recorded) = (0u64, 0);
             while let Some(item) = self.events.next() {
                 drained += 1;
                 match Record::decode(&item) {
                     // What /proc adds to it must be asked for now.
                     Some(Record::Process(process)) => {
-                        if let Some(facts) = self.tracker.changed(process) {
-                            batch.rows.push(process_row(process, facts));
+                        let is_numbered = process.head.seq != wire::UNNUMBERED;
+                        numbered += u64::from(is_numbered);
+                        let facts = self.tracker.changed(process);
+                        recorded += u64::from(facts.is_some());
+                        if let Some(facts) = facts {
+                            let mut row = process_row(process, facts);
+                            if !is_numbered {
+                                // It became a target just now, by a row of the recorder's own.
+                                (row.cpu, row.seq) = (RECORDER, rows.next());
+                            }
+                            batch.rows.push(row);
                         }
                     }
                     record => {
                         let kept = copy(&item, record.as_ref(), &mut batch, &self.progress);
-                        undecoded += u64::from(!kept);
+                        (undecoded, recorded) = (undecoded + u64::from(!kept), recorded + u64::from(kept));
+                        numbered += 1;
                     }
                 }
                 if batch.words.len() >= BATCH_WORDS {
@@ -129,7 +139,7 @@ impl Reader {
                     }
                 }
             }
-            self.progress.events.fetch_add(drained, Ordering::Relaxed);
+            self.progress.events.fetch_add(recorded, Ordering::Relaxed);
 
             let finished = stopping.filter(|_| drained == 0);
             if finished.is_some() || drained_ns - sampled_ns >= LOSS_INTERVAL_NS {
@@ -137,7 +147,11 @@ impl Reader {
                 if let Some(attached) = &attached {
                     skipped = attached.skipped_runs().unwrap_or(skipped);
                 }
-                let losses = losses(&self.counters, skipped, undecoded);
+                let counters = total(&self.counters);
+                // Numbers are given out before their records are delivered.
+                let missing = counters.made.saturating_sub(counters.lost() + numbered);
+                let unaccounted = if finished.is_some() { missing } else { 0 };
+                let losses = losses(&counters, skipped, undecoded, unaccounted);
                 self.progress.lost.store(losses.iter().map(|loss| loss.1).sum(), Ordering::Relaxed);
                 for &(cause, count) in &losses {
                     batch.rows.push(rows.row(0, RowKind::Loss(cause, count)));
@@ -190,9 +204,12 @@ struct Rows {
 
 impl Rows {
     fn row(&mut self, pid: u32, kind: RowKind) -> Row {
-        let seq = self.seq;
+        Row { ts_ns: host::monotonic_ns(), cpu: RECORDER, seq: self.next(), pid, kind }
+    }
+
+    fn next(&mut self) -> u64 {
         self.seq += 1;
-        Row { ts_ns: host::monotonic_ns(), cpu: RECORDER, seq, pid, kind }
+        self.seq - 1
     }
 }
 
@@ -226,8 +243,9 @@ fn process_row(process: &wire::Process, facts: Facts) -> Row {
     Row { ts_ns, cpu, seq, pid, kind: RowKind::Process(change, process.parent, facts) }
 }
 
-fn losses(counters: &PerCpuArray<MapData, [u64; 6]>, skipped: u64, undecoded: u64) -> Losses {
-    let mut total = [0; 6];
+/// The sum over all CPUs.
+fn total(counters: &CounterMap) -> Counters {
+    let mut total = [0; Counters::WORDS];
     // The array always has its one element; without it there is nothing to report.
     if let Ok(cpus) = counters.get(&0, 0) {
         for cpu in cpus.iter() {
@@ -236,15 +254,23 @@ fn losses(counters: &PerCpuArray<MapData, [u64; 6]>, skipped: u64, undecoded: u6
             }
         }
     }
-    let [_made, ring_full, storage_full, payload_fault, segment_limit, targets_full] = total;
+    Counters::from_words(total)
+}
+
+fn losses(counters: &Counters, skipped: u64, undecoded: u64, unaccounted: u64) -> Losses {
     vec![
-        ("ring_full", ring_full),
-        ("storage_full", storage_full),
-        ("payload_fault", payload_fault),
-        ("segment_limit", segment_limit),
-        ("targets_full", targets_full),
+        ("ring_full", counters.ring_full),
+        ("storage_full", counters.storage_full),
+        ("descriptor_gone", counters.descriptor_gone),
+        ("message_limit", counters.message_limit),
+        ("payload_fault", counters.payload_fault),
+        ("segment_limit", counters.segment_limit),
+        ("targets_full", counters.targets_full),
+        ("unheard", counters.unheard),
+        ("io_uring", counters.io_uring),
         ("skipped_run", skipped),
         ("undecoded", undecoded),
+        ("unaccounted", unaccounted),
     ]
 }
 

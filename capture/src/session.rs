@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::maps::{MapData, RingBuf};
 use beyla_schema::file::{ClockSample, Host, Metadata, Probe, VERSION};
 use tokio::{
     process::{Child, Command},
@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     host,
-    probe::{self, Maps, Sizes},
+    probe::{self, CounterMap, Maps, Settings, Sizes},
     ring::{self, Losses, Progress, Reader, Stop},
     status::{self, Line},
     target::{self, Selectors, Tracker},
@@ -44,6 +44,8 @@ pub struct Options {
     pub duration: Option<Duration>,
     /// Sizes of the kernel side.
     pub sizes: Sizes,
+    /// What the kernel side looks for.
+    pub settings: Settings,
     /// Say nothing but errors.
     pub quiet: bool,
 }
@@ -134,9 +136,9 @@ struct Recording {
 
 /// Claims the output, attaches the probes, finds the targets and starts the threads.
 fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
-    let Options { selectors, sizes, .. } = options;
+    let Options { selectors, sizes, settings, .. } = options;
     let output = Output::create(&options.output, options.force)?;
-    let (attached, events, counters, tracker, command) = match start(selectors, *sizes) {
+    let (attached, events, counters, tracker, command) = match start(selectors, *sizes, settings) {
         Ok(started) => started,
         Err(error) => {
             output.discard();
@@ -152,10 +154,8 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
         probes: attached.probes.clone(),
     };
     if !options.quiet {
-        for Probe { name, failure } in &attached.probes {
-            if let Some(failure) = failure {
-                line.say(&format!("without {name}: queue times are not known ({failure})"));
-            }
+        for note in &attached.notes {
+            line.say(note);
         }
         line.say(&announcement(selectors, &tracker));
     }
@@ -221,11 +221,11 @@ impl Recording {
     }
 }
 
-type Started = (probe::Attached, RingBuf<MapData>, PerCpuArray<MapData, [u64; 6]>, Tracker, Option<Child>);
+type Started = (probe::Attached, RingBuf<MapData>, CounterMap, Tracker, Option<Child>);
 
 /// Attaches the probes first, then finds the targets: what happens in between is not missed.
-fn start(selectors: &Selectors, sizes: Sizes) -> Result<Started, Error> {
-    let (attached, Maps { events, counters, targets, sockets }) = probe::attach(selectors, sizes)?;
+fn start(selectors: &Selectors, sizes: Sizes, settings: &Settings) -> Result<Started, Error> {
+    let (attached, Maps { events, counters, targets, sockets }) = probe::attach(selectors, sizes, settings)?;
     let mut tracker = Tracker::new(selectors.clone(), targets, sockets);
     tracker.find()?;
     let command = match selectors.command.split_first() {

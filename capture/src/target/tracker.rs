@@ -114,8 +114,8 @@ impl Tracker {
             return Some(facts.unwrap_or_default());
         }
         let facts = Facts::of(pid);
-        let is_exec = record.change == Change::Exec as u8;
-        if is_exec && !self.known.contains_key(&pid) && !self.matches(&facts.executable) {
+        let is_stranger = record.head.seq == wire::UNNUMBERED;
+        if is_stranger && !self.known.contains_key(&pid) && !self.matches(&facts.executable) {
             return None;
         }
         // A table that is full is counted by the kernel side whenever it matters; here the process is

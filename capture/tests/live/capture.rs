@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    env,
     fs::File,
     io::{BufRead as _, BufReader},
     net::SocketAddr,
@@ -26,6 +27,11 @@ use crate::{PATIENCE, client::Sent, folder, wait_for};
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_beyla-capture");
 
+/// Where to see bytes, when `BEYLA_PROBE` says so: every test can be run either way.
+pub(crate) fn probe() -> Option<String> {
+    env::var("BEYLA_PROBE").ok()
+}
+
 /// A capture that runs.
 pub(crate) struct Capture {
     child: Child,
@@ -46,7 +52,11 @@ impl Capture {
         let folder = folder();
         let mut command = Command::new(PROGRAM);
         // A capture that is never stopped ends nevertheless.
-        command.args(["--duration", "100s", "-o"]).arg(folder.path().join("run.parquet")).args(arguments);
+        command.args(["--duration", "100s", "-o"]).arg(folder.path().join("run.parquet"));
+        if let Some(probe) = probe() {
+            command.args(["--probe", &probe]);
+        }
+        command.args(arguments);
         let (child, lines, stderr) = spawn(command);
         let announcement = lines
             .recv_timeout(PATIENCE)

@@ -1,14 +1,19 @@
 //! Chooses the kernel programs that suit the kernel, loads and attaches them.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Seek as _},
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    path::Path,
+};
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
-    maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf, SkStorage},
+    maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, SkStorage},
     programs::{BtfTracePoint, ProgramError},
 };
 use beyla_schema::{
-    file::Probe,
+    file::{Probe, ProgramCost},
     wire::{Counters, MAX_CGROUPS},
 };
 use clap::ValueEnum;
@@ -102,6 +107,9 @@ pub enum Error {
     /// More cgroups than the programs look for.
     #[error("{0} cgroups are too many: {MAX_CGROUPS} can be recorded at a time")]
     Cgroups(usize),
+    /// A descriptor that cannot be had.
+    #[error("cannot look at what was loaded: {0}")]
+    Io(#[from] io::Error),
     /// The object lacks something: it is not the one this program was built for.
     #[error("the kernel object has no {0}")]
     Missing(&'static str),
@@ -134,22 +142,11 @@ impl Default for Sizes {
     }
 }
 
-/// A cgroup of version 2: processes in it, and in those below it, are targets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cgroup {
-    /// How far below the root of the hierarchy it is; the root itself is at 0.
-    pub level: u32,
-    /// The number of its folder's inode.
-    pub id: u64,
-}
-
 /// What is looked for, besides what [`Selectors`] say.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Settings {
     /// Where bytes are to be seen.
     pub probe: Choice,
-    /// Whose processes are targets from their next start, fork, `connect` or `listen` on.
-    pub cgroups: Vec<Cgroup>,
     /// Record UDP sockets too. Not at the exit of system calls.
     pub udp: bool,
     /// Record Unix domain sockets too. Not at the exit of system calls.
@@ -161,6 +158,8 @@ pub struct Attached {
     ebpf: Ebpf,
     /// Where bytes are seen.
     pub mode: Mode,
+    /// What the kernel says about each program. Opened before privileges are given up, when it is still allowed.
+    infos: Vec<File>,
     /// Hooks, attached or not.
     pub probes: Vec<Probe>,
     /// What the user should know: what is not recorded, and why.
@@ -177,6 +176,10 @@ pub struct Maps {
     pub targets: HashMap<MapData, u32, u8>,
     /// What is remembered of sockets: a `wire::State`.
     pub sockets: SkStorage<MapData, [u64; 6]>,
+    /// The same map once more, for another process.
+    pub sockets_map: OwnedFd,
+    /// What is remembered of connections, by cookie: a `wire::State`. None where that is in their sockets.
+    pub connections: Option<HashMap<MapData, u64, [u64; 6]>>,
 }
 
 /// The words of a [`Counters`] for each CPU.
@@ -208,7 +211,7 @@ impl Kernel {
 }
 
 /// Loads the programs, sets what they look for, and attaches them.
-pub fn attach(selectors: &Selectors, sizes: Sizes, settings: &Settings) -> Result<(Attached, Maps), Error> {
+pub fn attach(selectors: &Selectors, sizes: Sizes, settings: Settings) -> Result<(Attached, Maps), Error> {
     if !Path::new(BTF).exists() {
         return Err(Error::NoBtf);
     }
@@ -258,13 +261,20 @@ pub fn attach(selectors: &Selectors, sizes: Sizes, settings: &Settings) -> Resul
     }
 
     let mut take = |name: &'static str| ebpf.take_map(name).ok_or(Error::Missing(name));
+    let sockets = take("SOCKETS")?;
     let maps = Maps {
         events: take("EVENTS")?.try_into()?,
         counters: take("COUNTERS")?.try_into()?,
         targets: take("TARGETS")?.try_into()?,
-        sockets: take("SOCKETS")?.try_into()?,
+        sockets_map: descriptor(&sockets)?,
+        sockets: sockets.try_into()?,
+        connections: match mode {
+            Mode::SockLength => None,
+            Mode::SysExit => Some(take("CONNECTIONS")?.try_into()?),
+        },
     };
-    Ok((Attached { ebpf, mode, probes, notes }, maps))
+    let infos = infos(&ebpf)?;
+    Ok((Attached { ebpf, mode, infos, probes, notes }, maps))
 }
 
 /// Creates the maps and sets what the programs read as constants.
@@ -274,7 +284,7 @@ fn load(
     mode: Mode,
     selectors: &Selectors,
     sizes: Sizes,
-    settings: &Settings,
+    settings: Settings,
 ) -> Result<Ebpf, Error> {
     let cpus = aya::util::nr_cpus().map_err(|(file, error)| Error::Cpus(file, error))?;
     let cpus = sizes.cpus.unwrap_or(cpus as u32);
@@ -286,12 +296,12 @@ fn load(
     let select_executables = flag(!selectors.executables.is_empty());
     let (udp, unix) = (flag(settings.udp), flag(settings.unix));
 
-    let count = settings.cgroups.len();
+    let count = selectors.cgroups.len();
     let (mut levels, mut ids) = ([0u64; MAX_CGROUPS], [0u64; MAX_CGROUPS]);
     if count > MAX_CGROUPS {
         return Err(Error::Cgroups(count));
     }
-    for (cgroup, (level, id)) in settings.cgroups.iter().zip(levels.iter_mut().zip(&mut ids)) {
+    for (cgroup, (level, id)) in selectors.cgroups.iter().zip(levels.iter_mut().zip(&mut ids)) {
         (*level, *id) = (cgroup.level.into(), cgroup.id);
     }
     let count = count as u32;
@@ -314,6 +324,19 @@ fn load(
         .override_global("RECORD_UNIX", &unix, true)
         .load(OBJECT)
         .map_err(|error| if is_refusal(&error) { Error::Privileges } else { Error::Load(error) })
+}
+
+/// An optional hook that is not attached says nothing.
+fn infos(ebpf: &Ebpf) -> io::Result<Vec<File>> {
+    let fds = ebpf.programs().filter_map(|(_, program)| program.fd().ok());
+    fds.map(|fd| File::open(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()))).collect()
+}
+
+fn descriptor(map: &Map) -> Result<OwnedFd, Error> {
+    match map {
+        Map::SkStorage(data) => Ok(data.fd().as_fd().try_clone_to_owned()?),
+        _ => Err(Error::Missing("map SOCKETS")),
+    }
 }
 
 enum HookError {
@@ -352,29 +375,27 @@ fn is_refusal(error: &EbpfError) -> bool {
 }
 
 impl Attached {
-    /// What each program has cost so far: its name, how often it ran, and for how long. Nothing while the kernel
-    /// keeps no such statistics.
-    pub fn costs(&self) -> Vec<(String, u64, Duration)> {
-        let programs = self.ebpf.programs();
-        programs
-            .filter_map(|(name, program)| {
-                let info = program.info().ok()?;
-                Some((name.to_owned(), info.run_count(), info.run_time()))
-            })
-            .collect()
-    }
-
     /// Runs of programs that the kernel skipped, because the program was already running on that CPU when
     /// a soft interrupt wanted it: their events are lost. None when the kernel does not tell.
     pub fn skipped_runs(&self) -> Option<u64> {
-        let skipped = self.ebpf.programs().map(|(_, program)| {
-            use std::os::fd::{AsFd as _, AsRawFd as _};
-            // An optional hook that is not attached skips nothing.
-            let Ok(fd) = program.fd() else { return Some(0) };
-            let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd())).ok()?;
-            let line = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
+        let skipped = self.infos.iter().map(|mut info| {
+            let mut text = String::new();
+            info.rewind().and_then(|()| info.read_to_string(&mut text)).ok()?;
+            let line = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
             line.trim().parse::<u64>().ok()
         });
         skipped.sum()
+    }
+
+    /// What each program cost so far. Empty when the kernel does not measure it.
+    pub fn costs(&self) -> Vec<ProgramCost> {
+        let costs = self.ebpf.programs().filter_map(|(name, program)| {
+            let info = program.info().ok().filter(|info| info.run_count() > 0)?;
+            let run_ns = info.run_time().as_nanos().try_into().unwrap_or(u64::MAX);
+            Some(ProgramCost { name: name.to_owned(), runs: info.run_count(), run_ns })
+        });
+        let mut costs: Vec<_> = costs.collect();
+        costs.sort_by(|one, other| one.name.cmp(&other.name));
+        costs
     }
 }

@@ -9,7 +9,7 @@ use std::{
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
-        mpsc::SyncSender,
+        mpsc::{SyncSender, TrySendError},
     },
     thread,
     time::Duration,
@@ -18,6 +18,7 @@ use std::{
 use aya::maps::{MapData, RingBuf};
 use beyla_schema::{
     event::Change,
+    file::ProgramCost,
     wire::{self, Counters, Record},
 };
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
@@ -26,7 +27,7 @@ use crate::{
     convert, host,
     order::{Batch, RECORDER, Row, RowKind},
     probe::{Attached, CounterMap},
-    target::{Facts, Tracker},
+    target::{Facts, Found, FoundSocket, Tracker},
 };
 
 /// A batch is handed on at this size.
@@ -53,6 +54,8 @@ pub struct Progress {
     pub kept: AtomicU64,
     /// Losses of any cause.
     pub lost: AtomicU64,
+    /// What the kernel programs cost, once they are detached.
+    pub programs: OnceLock<Vec<ProgramCost>>,
 }
 
 /// Tells the reader to detach, drain and end, and why.
@@ -87,16 +90,20 @@ pub type Losses = Vec<(&'static str, u64)>;
 
 impl Reader {
     /// Drains until asked to stop. Returns the final losses.
-    pub fn run(mut self, stop: &Stop) -> Losses {
+    pub fn run(mut self, stop: &Stop) -> (Losses, Tracker) {
         let mut bell = Bell::new(&self.events);
         let mut rows = Rows::default();
         let mut attached = Some(self.attached);
         let mut batch = Batch::default();
         let mut sampled_ns = 0;
         let (mut skipped, mut undecoded, mut numbered) = (0, 0, 0);
+        let mut outlet = Outlet { batches: &self.batches, counters: &self.counters, behind: 0 };
         for (&pid, facts) in self.tracker.known() {
             let kind = RowKind::Process(None, facts.parent, facts.clone());
-            batch.rows.push(rows.row(pid, kind));
+            batch.rows.push(rows.row_at(self.tracker.found_ns(), pid, kind));
+        }
+        for (pid, socket) in self.tracker.take_sockets() {
+            batch.rows.push(rows.found(pid, &socket));
         }
         loop {
             let stopping = stop.0.get().copied();
@@ -104,6 +111,7 @@ impl Reader {
                 && let Some(attached) = attached.take()
             {
                 skipped = attached.skipped_runs().unwrap_or(skipped);
+                let _ = self.progress.programs.set(attached.costs());
             }
             let drained_ns = host::monotonic_ns();
             let (mut drained, mut recorded) = (0u64, 0);
@@ -114,15 +122,16 @@ impl Reader {
                     Some(Record::Process(process)) => {
                         let is_numbered = process.head.seq != wire::UNNUMBERED;
                         numbered += u64::from(is_numbered);
-                        let facts = self.tracker.changed(process);
-                        recorded += u64::from(facts.is_some());
-                        if let Some(facts) = facts {
+                        if let Some(Found { facts, sockets }) = self.tracker.changed(process) {
+                            recorded += 1;
                             let mut row = process_row(process, facts);
                             if !is_numbered {
                                 // It became a target just now, by a row of the recorder's own.
                                 (row.cpu, row.seq) = (RECORDER, rows.next());
                             }
                             batch.rows.push(row);
+                            let sockets = sockets.iter();
+                            batch.rows.extend(sockets.map(|socket| rows.found(process.head.pid, socket)));
                         }
                     }
                     record => {
@@ -134,8 +143,8 @@ impl Reader {
                 if batch.words.len() >= BATCH_WORDS {
                     // What is still in the ring may be older than the clock reading above.
                     batch.drained_ns = 0;
-                    if self.batches.send(std::mem::take(&mut batch)).is_err() {
-                        return Losses::new();
+                    if outlet.hand_on(&mut batch).is_err() {
+                        return (Losses::new(), self.tracker);
                     }
                 }
             }
@@ -147,25 +156,26 @@ impl Reader {
                 if let Some(attached) = &attached {
                     skipped = attached.skipped_runs().unwrap_or(skipped);
                 }
-                let counters = total(&self.counters);
+                let counters = sum(&self.counters);
                 // Numbers are given out before their records are delivered.
                 let missing = counters.made.saturating_sub(counters.lost() + numbered);
                 let unaccounted = if finished.is_some() { missing } else { 0 };
-                let losses = losses(&counters, skipped, undecoded, unaccounted);
+                let losses = losses(&counters, outlet.behind, skipped, undecoded, unaccounted);
                 self.progress.lost.store(losses.iter().map(|loss| loss.1).sum(), Ordering::Relaxed);
                 for &(cause, count) in &losses {
                     batch.rows.push(rows.row(0, RowKind::Loss(cause, count)));
                 }
+                batch.rows.push(rows.row(0, RowKind::Seen(counters.made)));
                 if let Some(reason) = finished {
                     batch.rows.push(rows.row(0, RowKind::End(reason)));
                     // The writer reports its own failure.
                     let _ = self.batches.send(batch);
-                    return losses;
+                    return (losses, self.tracker);
                 }
             }
             batch.drained_ns = drained_ns;
-            if self.batches.send(std::mem::take(&mut batch)).is_err() {
-                return Losses::new();
+            if outlet.hand_on(&mut batch).is_err() {
+                return (Losses::new(), self.tracker);
             }
             if stopping.is_none() {
                 bell.wait(if drained > 0 { BUSY } else { IDLE });
@@ -173,6 +183,32 @@ impl Reader {
         }
     }
 }
+
+/// Where batches go.
+struct Outlet<'a> {
+    batches: &'a SyncSender<Batch>,
+    counters: &'a CounterMap,
+    /// What the kernel found no room for while the writer was waited for.
+    behind: u64,
+}
+
+impl Outlet<'_> {
+    /// Gives a batch to the writer, and waits for it when it has enough.
+    fn hand_on(&mut self, batch: &mut Batch) -> Result<(), Disconnected> {
+        let batch = match self.batches.try_send(std::mem::take(batch)) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Disconnected(_)) => return Err(Disconnected),
+            Err(TrySendError::Full(batch)) => batch,
+        };
+        let before = sum(self.counters).ring_full;
+        self.batches.send(batch).map_err(|_| Disconnected)?;
+        self.behind += sum(self.counters).ring_full.saturating_sub(before);
+        Ok(())
+    }
+}
+
+/// The writer has given up.
+struct Disconnected;
 
 /// Rings when the kernel wants the ring to be looked at before its time. Edge-triggered, so that it is wake-ups
 /// which count and not what lies in the ring. Where it cannot be made there is the timer.
@@ -204,12 +240,25 @@ struct Rows {
 
 impl Rows {
     fn row(&mut self, pid: u32, kind: RowKind) -> Row {
-        Row { ts_ns: host::monotonic_ns(), cpu: RECORDER, seq: self.next(), pid, kind }
+        self.row_at(host::monotonic_ns(), pid, kind)
+    }
+
+    fn row_at(&mut self, ts_ns: u64, pid: u32, kind: RowKind) -> Row {
+        Row { ts_ns, cpu: RECORDER, seq: self.next(), pid, kind }
     }
 
     fn next(&mut self) -> u64 {
         self.seq += 1;
         self.seq - 1
+    }
+
+    fn found(&mut self, pid: u32, socket: &FoundSocket) -> Row {
+        let &FoundSocket { ts_ns, cookie, local, remote } = socket;
+        let kind = match remote {
+            Some(remote) => RowKind::Open(cookie, local, remote),
+            None => RowKind::Listen(cookie, local),
+        };
+        self.row_at(ts_ns, pid, kind)
     }
 }
 
@@ -243,8 +292,8 @@ fn process_row(process: &wire::Process, facts: Facts) -> Row {
     Row { ts_ns, cpu, seq, pid, kind: RowKind::Process(change, process.parent, facts) }
 }
 
-/// The sum over all CPUs.
-fn total(counters: &CounterMap) -> Counters {
+/// What the programs counted on all CPUs.
+fn sum(counters: &CounterMap) -> Counters {
     let mut total = [0; Counters::WORDS];
     // The array always has its one element; without it there is nothing to report.
     if let Ok(cpus) = counters.get(&0, 0) {
@@ -257,9 +306,10 @@ fn total(counters: &CounterMap) -> Counters {
     Counters::from_words(total)
 }
 
-fn losses(counters: &Counters, skipped: u64, undecoded: u64, unaccounted: u64) -> Losses {
+fn losses(counters: &Counters, behind: u64, skipped: u64, undecoded: u64, unaccounted: u64) -> Losses {
     vec![
-        ("ring_full", counters.ring_full),
+        ("ring_full", counters.ring_full.saturating_sub(behind)),
+        ("writer_behind", behind),
         ("storage_full", counters.storage_full),
         ("descriptor_gone", counters.descriptor_gone),
         ("message_limit", counters.message_limit),

@@ -37,6 +37,8 @@ pub struct Stats {
     pub limits_reached: u64,
     /// Connections that moved more bytes than the capture has.
     pub incomplete_connections: u64,
+    /// Events that the kernel programs saw, recorded or lost, as the recorder last said; 0 when it did not.
+    pub seen: u64,
     /// What the recorder lost, by cause, as it last said.
     pub losses: BTreeMap<String, u64>,
     /// Why the capture ended; none when it did not end in an orderly way.

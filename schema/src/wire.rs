@@ -52,6 +52,18 @@ pub enum Direction {
     Send = 1,
 }
 
+/// What carries the bytes of a connection; the value of [`Socket::transport`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Transport {
+    /// TCP over IPv4 or IPv6.
+    Tcp = 0,
+    /// UDP over IPv4 or IPv6: calls move datagrams.
+    Udp = 1,
+    /// A unix socket.
+    Unix = 2,
+}
+
 /// How a connection came to be known; the value of [`Socket::origin`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -262,18 +274,6 @@ pub struct Data {
     pub source: u8,
     /// Zero.
     pub pad: u8,
-}
-
-/// How the bytes of a connection travel; the value of [`Socket::transport`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Transport {
-    /// TCP.
-    Tcp = 0,
-    /// UDP.
-    Udp = 1,
-    /// A Unix domain socket, with streams or messages.
-    Unix = 2,
 }
 
 /// A connection, or a listening socket, with its addresses.

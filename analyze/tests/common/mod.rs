@@ -11,7 +11,10 @@ use std::{
 };
 
 use beyla_schema::{
-    event::{Body, Call, Clock, Close, Data, Direction, Event, Loss, Open, Origin, Process, Source},
+    event::{
+        Body, Call, Clock, Close, Data, Direction, Endpoint, Event, Loss, Open, Origin, Process, Source,
+        Transport,
+    },
     file::{ClockSample, EventWriter, Host, Metadata, VERSION, Version},
 };
 
@@ -49,8 +52,7 @@ impl Capture {
             snaplen: 4096,
             ring_bytes: 1 << 24,
             redaction: "none".into(),
-            probes: vec![],
-            late_rows: 0,
+            ..Metadata::default()
         };
         let path = folder.join(name);
         let writer = EventWriter::new(File::create(&path).unwrap(), Clock { offset_ns: EPOCH_NS }).unwrap();
@@ -73,13 +75,22 @@ impl Capture {
         self.seq += 1;
         let pid = 17;
         self.writer
-            .push(&Event { ts_ns: at, cpu: 0, seq: self.seq, pid, tid: pid, connection, body })
+            .push(&Event {
+                ts_ns: at,
+                cpu: 0,
+                seq: self.seq,
+                pid,
+                tid: pid,
+                connection,
+                carried: false,
+                body,
+            })
             .unwrap();
     }
 
     /// A process called `service`.
     pub fn process(&mut self, service: &str) {
-        let process = Process { change: None, parent: 1, executable: "/usr/bin/shop", service };
+        let process = Process { parent: 1, executable: "/usr/bin/shop", service, ..Process::default() };
         self.event(self.now, 0, Body::Process(process));
     }
 
@@ -89,7 +100,8 @@ impl Capture {
             Origin::Connect => (format!("{here}:40000"), format!("{there}:9000")),
             _ => (format!("{here}:8080"), format!("{there}:5000")),
         };
-        let open = Open { origin, local: local.parse().unwrap(), remote: remote.parse().unwrap() };
+        let end = |address: String| Endpoint::Inet(address.parse().unwrap());
+        let open = Open { origin, transport: Transport::Tcp, local: end(local), remote: end(remote) };
         self.event(at, connection, Body::Open(open));
     }
 

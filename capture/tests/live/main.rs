@@ -12,8 +12,11 @@ mod client;
 mod life_cycle;
 mod load;
 mod messages;
+mod privilege;
+mod queue;
 mod server;
 mod servers;
+mod targets;
 
 use std::{
     env,

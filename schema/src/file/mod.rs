@@ -5,7 +5,7 @@ mod metadata;
 mod reader;
 mod writer;
 
-pub use metadata::{ClockSample, Host, Metadata, Probe, VERSION, Version};
+pub use metadata::{ClockSample, Cost, Host, Metadata, Probe, ProgramCost, VERSION, Version};
 pub use reader::{EventReader, Projection};
 pub use writer::{EventWriter, ROW_GROUP_BYTES, ROW_GROUP_ROWS};
 

@@ -96,7 +96,9 @@ impl Reader {
         let mut attached = Some(self.attached);
         let mut batch = Batch::default();
         let mut sampled_ns = 0;
-        let (mut skipped, mut undecoded, mut numbered) = (0, 0, 0);
+        let (mut skipped, mut undecoded) = (0, 0);
+        // Records in the sequence of the kernel programs, and those of them that are about the recorder itself.
+        let (mut numbered, mut ours) = (0, 0);
         let mut outlet = Outlet { batches: &self.batches, counters: &self.counters, behind: 0 };
         for (&pid, facts) in self.tracker.known() {
             let kind = RowKind::Process(None, facts.parent, facts.clone());
@@ -122,7 +124,9 @@ impl Reader {
                     Some(Record::Process(process)) => {
                         let is_numbered = process.head.seq != wire::UNNUMBERED;
                         numbered += u64::from(is_numbered);
-                        if let Some(Found { facts, sockets }) = self.tracker.changed(process) {
+                        let found = self.tracker.changed(process);
+                        ours += u64::from(is_numbered && found.is_none());
+                        if let Some(Found { facts, sockets }) = found {
                             recorded += 1;
                             let mut row = process_row(process, facts);
                             if !is_numbered {
@@ -165,7 +169,7 @@ impl Reader {
                 for &(cause, count) in &losses {
                     batch.rows.push(rows.row(0, RowKind::Loss(cause, count)));
                 }
-                batch.rows.push(rows.row(0, RowKind::Seen(counters.made)));
+                batch.rows.push(rows.row(0, RowKind::Seen(counters.made - ours)));
                 if let Some(reason) = finished {
                     batch.rows.push(rows.row(0, RowKind::End(reason)));
                     // The writer reports its own failure.

@@ -58,7 +58,9 @@ impl Capture {
         if !arguments.contains(&"--duration") {
             command.args(["--duration", "100s"]);
         }
-        if let Some(probe) = probe() {
+        if let Some(probe) = probe()
+            && !arguments.contains(&"--probe")
+        {
             command.args(["--probe", &probe]);
         }
         command.arg("-o").arg(folder.path().join("run.parquet")).args(arguments);

@@ -3,13 +3,14 @@
 use std::{
     io::{self, Write as _},
     os::unix::process::ExitStatusExt as _,
+    path::Path,
     process::{ExitCode, ExitStatus},
 };
 
 use anyhow::Context as _;
 use beyla_capture::{
-    cli::{Cli, Generate},
-    session, writer,
+    cli::{Action, Cli, Generate},
+    recover, session, writer,
 };
 use clap::{CommandFactory as _, Parser as _};
 use clap_complete::Shell;
@@ -26,6 +27,10 @@ fn main() -> ExitCode {
             _ => ExitCode::SUCCESS,
         };
     }
+    match cli.action {
+        Some(Action::Recover { file, force }) => return recover(&file, force),
+        None => {}
+    }
     let options = match cli.options() {
         Ok(options) => options,
         Err(error) => return fail(&error.into(), USAGE),
@@ -38,11 +43,22 @@ fn main() -> ExitCode {
     match runtime.block_on(session::run(options)) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(status)) => exit_code_of(status),
-        Err(error @ session::Error::Write(writer::Error::CutShort { .. } | writer::Error::Write { .. })) => {
+        Err(error @ session::Error::Write(writer::Error::Stopped { .. } | writer::Error::Write { .. })) => {
             fail(&error.into(), FAILED)
         }
         Err(error @ session::Error::Thread(..)) => fail(&error.into(), FAILED),
         Err(error) => fail(&error.into(), USAGE),
+    }
+}
+
+fn recover(file: &Path, force: bool) -> ExitCode {
+    let done = recover::recover(file, force, |recovered| eprintln!("{recovered}"));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let code = if error.is_usage() { USAGE } else { FAILED };
+            fail(&error.into(), code)
+        }
     }
 }
 

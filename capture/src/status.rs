@@ -89,7 +89,9 @@ pub fn summary(
         }
     }
     let path = written.path.display();
-    let _ = write!(text, "\nwrote    {path}, {}\nnext     beyla-analyze {path}", bytes(written.bytes));
+    let parts = written.parts.map_or(String::new(), |parts| plural(parts as usize, "part", "parts") + ", ");
+    let size = bytes(written.bytes);
+    let _ = write!(text, "\nwrote    {path}, {parts}{size}\nnext     beyla-analyze {path}");
     text
 }
 
@@ -112,7 +114,7 @@ mod tests {
     #[test]
     fn losses_are_always_mentioned() {
         let progress = Progress::default();
-        let written = Written { path: "run.parquet".into(), bytes: 2048 };
+        let written = Written { path: "run.parquet".into(), bytes: 2048, parts: None };
         let text = |losses: &Losses| summary(&progress, 1, Duration::from_secs(2), losses, &written);
         let none = text(&vec![("ring_full", 0), ("storage_full", 0)]);
         assert_eq!(

@@ -138,19 +138,23 @@ impl Head {
     }
 }
 
-/// Whether `bytes` begin with frames, in a stream whose boundaries are not known: every head in them, up to a few, is
-/// plausible. Where the bytes end inside a frame is of no concern, but the first head must be whole.
+/// Whether `bytes`, those of one call, begin with frames, in a stream whose boundaries are not known: they are the head of
+/// a frame, or whole frames, or two and more of which the last may be cut. Every head must be plausible.
 pub fn begins_frames(bytes: &[u8]) -> bool {
     let mut rest = bytes;
     for walked in 0..MAX_WALK {
         let Some((head, payload)) = rest.split_first_chunk::<HEAD>() else {
-            return walked > 0;
+            return walked > 0 && (rest.is_empty() || walked > 1);
         };
         let head = Head::parse(head);
-        if !head.is_plausible() {
+        // Streams of even numbers are those that servers push, which nobody has them do anymore.
+        if !head.is_plausible() || (head.stream != 0 && head.stream.is_multiple_of(2)) {
             return false;
         }
-        rest = payload.get(head.length as usize..).unwrap_or_default();
+        match payload.get(head.length as usize..) {
+            Some(after) => rest = after,
+            None => return walked > 0 || payload.is_empty(),
+        }
     }
     true
 }
@@ -190,6 +194,7 @@ mod tests {
         assert!(begins_frames(&[&settings[..], &ack].concat()));
         assert!(begins_frames(&settings[..9]));
         assert!(!begins_frames(&settings[..8]));
+        assert!(!begins_frames(&settings[..12]), "too little to tell");
         assert!(!begins_frames(b"GET / HTTP/1.1\r\n\r\n"));
         assert!(!begins_frames(&[&settings[..], b"GET / HTTP/1.1"].concat()));
         assert_eq!(begins_settings(&settings), Some(true));

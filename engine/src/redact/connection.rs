@@ -4,12 +4,14 @@ use std::ops::Range;
 
 use beyla_schema::event::{Data, Direction};
 
+use crate::http2::frame::Head;
+use crate::stream::Stream;
+
 use super::framing::{Asked, Event, Framer, Gap, Region};
 use super::http2::Frames;
 use super::output::Output;
 use super::policy::Policy;
 use super::scan::{Mask, Scanner};
-use crate::stream::Stream;
 
 /// State of a connection, as one source sees it.
 #[derive(Debug)]
@@ -159,10 +161,9 @@ impl Work<'_> {
                     }
                 }
                 Event::Preface => self.speak_http2(Frames::begun()),
-                Event::Settings => {
+                Event::Settings(head) => {
                     let mut frames = Frames::begun();
-                    let mut head = Vec::new();
-                    frames.mask(self.policy, &mut Output::new(&bytes[at - 9..at], &mut head), 0..9);
+                    frames.begin_frame(Head::parse(&head));
                     self.speak_http2(frames);
                 }
                 Event::Frames => self.speak_http2(Frames::found()),

@@ -102,8 +102,8 @@ pub(super) enum Event {
     Switches,
     /// After these bytes, a client speaks HTTP/2.
     Preface,
-    /// These bytes are the head of the first frame of an HTTP/2 server.
-    Settings,
+    /// This is the head of the first frame of an HTTP/2 server, of which these bytes are the end.
+    Settings([u8; frame::HEAD]),
     /// The next bytes are HTTP/2 frames, of a connection that is seen from its middle.
     Frames,
 }
@@ -125,6 +125,8 @@ pub(super) struct Asked {
     methods: VecDeque<Method>,
     /// Responses that came before their request.
     early: u32,
+    /// Requests or responses were missed: the next request is taken for the only one that waits.
+    missed: bool,
 }
 
 /// The methods that change where a response ends (RFC 9112 section 6.3).
@@ -137,6 +139,9 @@ enum Method {
 
 impl Asked {
     fn ask(&mut self, method: &[u8]) {
+        if self.missed {
+            *self = Self::default();
+        }
         if self.early > 0 {
             self.early -= 1;
             return;
@@ -153,12 +158,17 @@ impl Asked {
 
     fn answer(&mut self) -> Option<Method> {
         let method = self.methods.pop_front();
-        self.early += u32::from(method.is_none());
+        self.early += u32::from(method.is_none() && !self.missed);
         method
     }
 
-    fn lose(&mut self) {
-        *self = Self::default();
+    /// Bytes were missed: of requests, after which those seen before keep their turn, or of responses.
+    fn lose(&mut self, responses: bool) {
+        if responses {
+            self.methods.clear();
+        }
+        self.early = 0;
+        self.missed = true;
     }
 }
 
@@ -199,13 +209,16 @@ impl Framer {
 
     /// So many bytes were missed.
     pub(super) fn gap(&mut self, count: u64, asked: &mut Asked) -> Gap {
+        // Where there may be no body, it may have been a head.
+        let within = if self.doubtful && self.is_response() { Gap::Unknown } else { Gap::Body };
         match &mut self.phase {
             Phase::Data { left, .. } if count <= *left => {
                 *left -= count;
                 self.end_data();
-                return Gap::Body;
+                return within;
             }
-            Phase::UntilClose | Phase::Opaque => return Gap::Body,
+            Phase::UntilClose => return within,
+            Phase::Opaque => return Gap::Body,
             _ => {}
         }
         let chunks = match self.phase {
@@ -216,7 +229,7 @@ impl Framer {
             _ => false,
         };
         self.enter(Phase::Start(Trust::Unknown));
-        asked.lose();
+        asked.lose(self.is_response());
         if chunks { Gap::Chunks } else { Gap::Unknown }
     }
 
@@ -291,7 +304,7 @@ impl Framer {
                 return Step { length: bytes.len(), region: Region::Start, event: Event::None };
             }
             Verdict::Preface => (Event::Preface, frame::PREFACE.len() - known),
-            Verdict::Settings => (Event::Settings, frame::HEAD - known),
+            Verdict::Settings(head) => (Event::Settings(head), frame::HEAD - known),
             Verdict::Frames => (Event::Frames, 0),
             Verdict::Begins => (Event::Begins, 0),
             Verdict::Not => (Event::None, 0),
@@ -317,10 +330,10 @@ impl Framer {
         if frame::PREFACE.starts_with(probe) {
             return Verdict::Undecided;
         }
-        match frame::begins_settings(probe) {
-            Some(true) => return Verdict::Settings,
-            None => return Verdict::Undecided,
-            Some(false) => {}
+        match (frame::begins_settings(probe), probe.first_chunk()) {
+            (Some(true), Some(head)) => return Verdict::Settings(*head),
+            (None, _) => return Verdict::Undecided,
+            _ => {}
         }
         if trust == Trust::Switch {
             return Verdict::Not;
@@ -382,7 +395,7 @@ impl Framer {
         match result {
             Some(event) => Step { length: end + 1, region: Region::Head, event },
             None => {
-                asked.lose();
+                asked.lose(self.is_response());
                 self.enter(if self.spoken { Phase::Lost } else { Phase::Opaque });
                 step(end + 1, Region::Other)
             }
@@ -489,7 +502,7 @@ enum Verdict {
     Undecided,
     Begins,
     Preface,
-    Settings,
+    Settings([u8; frame::HEAD]),
     Frames,
     Not,
 }

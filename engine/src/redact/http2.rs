@@ -169,7 +169,7 @@ impl Frames {
         }
     }
 
-    /// Whether the next byte begins a frame, or a later byte of its head.
+    /// The head of a frame comes next.
     fn next_frame(&mut self) {
         self.state = State::Head { bytes: [0; HEAD], length: 0 };
     }
@@ -182,7 +182,8 @@ impl Frames {
         self.broken = false;
     }
 
-    fn begin_frame(&mut self, head: Head) {
+    /// The payload of a frame comes next.
+    pub(super) fn begin_frame(&mut self, head: Head) {
         if !head.is_legal() || head.reserved {
             return self.lose();
         }

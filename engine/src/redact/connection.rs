@@ -11,7 +11,7 @@ use super::framing::{Asked, Event, Framer, Gap, Region};
 use super::http2::Frames;
 use super::output::Output;
 use super::policy::Policy;
-use super::scan::{Mask, Scanner};
+use super::scan::{Mask, Scanner, is_binary};
 
 /// State of a connection, as one source sees it.
 #[derive(Debug)]
@@ -149,7 +149,12 @@ impl Work<'_> {
                     let over = framer.is_between();
                     scanner.mask = if over { Mask::Unknown { chunks: false } } else { Mask::Off };
                 }
-                _ => scanner.scan(self.policy, out, range.start, part),
+                region => {
+                    if region == Region::Other && framer.is_stranger() && is_binary(&bytes[part.clone()]) {
+                        scanner.mask = Mask::Binary;
+                    }
+                    scanner.scan(self.policy, out, range.start, part);
+                }
             }
             match step.event {
                 Event::None => {}

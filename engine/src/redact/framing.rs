@@ -238,6 +238,11 @@ impl Framer {
         matches!(self.phase, Phase::Start(_))
     }
 
+    /// Whether the stream is not known to be HTTP/1.x, nor to be something else.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.phase == Phase::Lost && !self.spoken
+    }
+
     /// How many bytes at the end of `bytes`, which are no part of a message, may be a last chunk all the same.
     pub(super) fn last_chunk(&self, bytes: &[u8]) -> usize {
         let ends = [&b"\r\n0\r\n\r\n"[..], b"0\r\n\r\n"];

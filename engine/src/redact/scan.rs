@@ -128,15 +128,19 @@ impl Scanner {
         let length = end.unwrap_or(rest.len());
         out.fill_line(at..at + length);
         let unknown = self.mask == Mask::Unknown { chunks: false };
-        if unknown && rest[..length].iter().any(|&byte| byte.is_ascii_control() && !b"\r\t".contains(&byte)) {
+        if unknown && is_binary(&rest[..length]) {
             self.mask = Mask::Binary;
             return length;
         }
-        if end.is_some() {
-            self.mask = Mask::LineEnd;
-            return length + 1;
+        if end.is_none() {
+            return length;
         }
-        length
+        // A line feed alone may be anything where it is not known that there are lines.
+        let before = out.source()[..at + length].last().or(self.carry.last());
+        if !unknown || before == Some(&b'\r') {
+            self.mask = Mask::LineEnd;
+        }
+        length + 1
     }
 
     /// What the last byte of `piece`, a colon or an equals sign, introduces.
@@ -181,6 +185,11 @@ fn named(policy: &Policy, mark: u8, before: &[u8]) -> Mask {
     let secret =
         start.is_some_and(|start| before[start] == b'\n' && policy.is_header(&before[start + 1..]));
     if secret { Mask::Line { leading: true } } else { Mask::Off }
+}
+
+/// Whether these bytes are no text.
+pub(super) fn is_binary(bytes: &[u8]) -> bool {
+    bytes.iter().any(|&byte| byte.is_ascii_control() && !b"\r\n\t".contains(&byte))
 }
 
 fn is_blank(byte: u8) -> bool {

@@ -11,6 +11,7 @@ pub mod replay;
 pub mod report;
 pub mod sql;
 mod table;
+pub mod validate;
 
 use std::io;
 

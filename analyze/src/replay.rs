@@ -3,6 +3,7 @@
 
 use std::{fs::File, path::Path};
 
+use arrow::array::RecordBatch;
 use beyla_engine::{Config, Engine, Sink, Stats};
 use beyla_schema::{
     arrow::requests::Source,
@@ -19,10 +20,19 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Opens a file and reads what it says about itself.
+    /// Opens a file for pairing, and reads what it says about itself.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        Self::with_columns(path, Projection::Pairing)
+    }
+
+    /// Opens a file with all its columns.
+    pub fn open_whole(path: &Path) -> Result<Self, Error> {
+        Self::with_columns(path, Projection::All)
+    }
+
+    fn with_columns(path: &Path, columns: Projection) -> Result<Self, Error> {
         let file = path.display().to_string();
-        let open = || EventReader::open(File::open(path)?, Projection::Pairing);
+        let open = || EventReader::open(File::open(path)?, columns);
         match open() {
             Ok(reader) => {
                 let metadata = reader.metadata();
@@ -31,6 +41,16 @@ impl Capture {
             }
             Err(error) => Err(Error::File { file, error }),
         }
+    }
+
+    /// The file, as it was named.
+    pub fn name(&self) -> &str {
+        &self.source.file
+    }
+
+    /// The next rows as they are. None at the end.
+    pub fn next_record_batch(&mut self) -> Result<Option<RecordBatch>, FileError> {
+        self.reader.next_record_batch()
     }
 
     /// Host name of the capture.

@@ -159,14 +159,13 @@ impl Engine {
 
     fn loss(&mut self, cause: &str, count: u64, carried: bool) {
         let losses = &mut self.shared.stats.losses;
-        let lost = match losses.get_mut(cause) {
-            Some(lost) => lost,
-            None => {
-                if carried {
-                    self.lost_before.insert(cause.into(), count);
-                }
-                losses.entry(cause.to_owned()).or_default()
+        let lost = if let Some(lost) = losses.get_mut(cause) {
+            lost
+        } else {
+            if carried {
+                self.lost_before.insert(cause.into(), count);
             }
+            losses.entry(cause.to_owned()).or_default()
         };
         *lost = count.saturating_sub(self.lost_before.get(cause).copied().unwrap_or(0));
     }

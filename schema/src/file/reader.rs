@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use arrow::array::RecordBatch;
 use parquet::{
     arrow::{
         ProjectionMask,
@@ -88,14 +89,19 @@ impl EventReader {
         self.rows
     }
 
-    /// Hands every event of the next batch to `each`, and returns how many rows it had. None at the end.
-    pub fn next_batch(&mut self, mut each: impl FnMut(&Event<'_>)) -> Result<Option<usize>, Error> {
+    /// The next rows as they are. None at the end.
+    pub fn next_record_batch(&mut self) -> Result<Option<RecordBatch>, Error> {
         // The decoders of the Parquet library index out of bounds on some damaged pages. The reader is not
         // used again after an error, so its state does not matter.
         let batch = catch_unwind(AssertUnwindSafe(|| self.batches.next()))
             .map_err(|_| Error::Damaged { row: self.next_row })?;
-        let Some(batch) = batch else { return Ok(None) };
-        let batch = EventBatch::new(&batch.map_err(ParquetError::from)?)?;
+        Ok(batch.transpose().map_err(ParquetError::from)?)
+    }
+
+    /// Hands every event of the next batch to `each`, and returns how many rows it had. None at the end.
+    pub fn next_batch(&mut self, mut each: impl FnMut(&Event<'_>)) -> Result<Option<usize>, Error> {
+        let Some(batch) = self.next_record_batch()? else { return Ok(None) };
+        let batch = EventBatch::new(&batch)?;
         for row in 0..batch.rows() {
             match batch.event(row) {
                 Ok(Some(event)) => each(&event),

@@ -3,14 +3,15 @@
 use std::{path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use beyla_schema::wire::MAX_PAYLOAD;
 
 use crate::{
+    loader,
     probe::Sizes,
     session::Options,
-    target::{Executable, Ports, Selectors},
+    target::{Cgroup, Executable, Ports, Selectors},
 };
 
 /// Record the socket events of a service with eBPF, without changing or restarting it.
@@ -37,7 +38,12 @@ Examples:
   beyla-analyze run.parquet
       See what was recorded."
 )]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Cli {
+    /// Another thing to do than to record.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+
     /// Record the processes that listen on these ports: 8080, or 80,443, or 9000-9010
     #[arg(short, long, value_name = "N[,N|A-B]")]
     port: Option<Ports>,
@@ -49,6 +55,10 @@ pub struct Cli {
     /// Record processes whose executable matches: a name, or a path when the pattern has a slash
     #[arg(long, value_name = "GLOB")]
     exe: Vec<Executable>,
+
+    /// Record the processes of this control group and of those below it, such as /system.slice/nginx.service
+    #[arg(long, value_name = "PATH")]
+    cgroup: Vec<Cgroup>,
 
     /// File to write; refused when it exists
     #[arg(short, long, value_name = "FILE")]
@@ -83,6 +93,19 @@ pub struct Cli {
     command: Vec<String>,
 }
 
+/// What else the program does.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Verb {
+    /// Say line by line what this kernel and these privileges allow, and what is done without
+    Check,
+    /// What the recorder starts to look at processes with
+    #[command(name = loader::SUBCOMMAND, hide = true)]
+    Loader {
+        /// The process that it may end
+        command: Option<u32>,
+    },
+}
+
 /// What `--generate` prints.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -97,7 +120,7 @@ pub enum Generate {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Everything would be recorded.
-    #[error("choose what to record: --port N, --pid PID, --exe GLOB, or -- COMMAND")]
+    #[error("choose what to record: --port N, --pid PID, --exe GLOB, --cgroup PATH, or -- COMMAND")]
     NoSelector,
     /// Nothing would come of it.
     #[error("name the file to write: -o run.parquet")]
@@ -111,6 +134,7 @@ impl Cli {
             ports: self.port.unwrap_or_default(),
             pids: self.pid,
             executables: self.exe,
+            cgroups: self.cgroup,
             command: self.command,
         };
         if selectors.is_empty() {

@@ -8,8 +8,9 @@ use std::{
 
 use anyhow::Context as _;
 use beyla_capture::{
-    cli::{Cli, Generate},
-    session, writer,
+    check,
+    cli::{Cli, Generate, Verb},
+    loader, session, writer,
 };
 use clap::{CommandFactory as _, Parser as _};
 use clap_complete::Shell;
@@ -25,6 +26,16 @@ fn main() -> ExitCode {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(&error.into(), FAILED),
             _ => ExitCode::SUCCESS,
         };
+    }
+    match cli.verb {
+        None => {}
+        Some(Verb::Loader { command }) => {
+            return match loader::serve(command) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&anyhow::Error::new(error).context("loader"), FAILED),
+            };
+        }
+        Some(Verb::Check) => return ExitCode::from(if check::run() { 0 } else { USAGE }),
     }
     let options = match cli.options() {
         Ok(options) => options,

@@ -1,13 +1,18 @@
 //! Loads the kernel programs and attaches them.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read as _, Seek as _},
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    path::Path,
+};
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
-    maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf, SkStorage},
+    maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, SkStorage},
     programs::{BtfTracePoint, ProgramError},
 };
-use beyla_schema::file::Probe;
+use beyla_schema::file::{Probe, ProgramCost};
 
 use crate::target::Selectors;
 
@@ -55,6 +60,9 @@ pub enum Error {
         /// The kernel's reason.
         source: Box<ProgramError>,
     },
+    /// A descriptor that cannot be had.
+    #[error("cannot look at what was loaded: {0}")]
+    Io(#[from] io::Error),
     /// The object lacks something: it is not the one this program was built for.
     #[error("the kernel object has no {0}")]
     Missing(&'static str),
@@ -78,6 +86,8 @@ pub struct Sizes {
 /// The attached programs. Dropping it detaches them.
 pub struct Attached {
     ebpf: Ebpf,
+    /// What the kernel says about each program. Opened before privileges are given up, when it is still allowed.
+    infos: Vec<File>,
     /// Hooks, attached or not.
     pub probes: Vec<Probe>,
 }
@@ -92,6 +102,8 @@ pub struct Maps {
     pub targets: HashMap<MapData, u32, u8>,
     /// What is remembered of sockets: a `wire::State`.
     pub sockets: SkStorage<MapData, [u64; 6]>,
+    /// The same map once more, for another process.
+    pub sockets_map: OwnedFd,
 }
 
 /// Loads the programs, sets what they look for, and attaches them.
@@ -139,13 +151,29 @@ pub fn attach(selectors: &Selectors, sizes: Sizes) -> Result<(Attached, Maps), E
     }
 
     let mut take = |name: &'static str| ebpf.take_map(name).ok_or(Error::Missing(name));
+    let sockets = take("SOCKETS")?;
     let maps = Maps {
         events: take("EVENTS")?.try_into()?,
         counters: take("COUNTERS")?.try_into()?,
         targets: take("TARGETS")?.try_into()?,
-        sockets: take("SOCKETS")?.try_into()?,
+        sockets_map: descriptor(&sockets)?,
+        sockets: sockets.try_into()?,
     };
-    Ok((Attached { ebpf, probes }, maps))
+    let infos = infos(&ebpf)?;
+    Ok((Attached { ebpf, infos, probes }, maps))
+}
+
+/// An optional hook that is not attached says nothing.
+fn infos(ebpf: &Ebpf) -> io::Result<Vec<File>> {
+    let fds = ebpf.programs().filter_map(|(_, program)| program.fd().ok());
+    fds.map(|fd| File::open(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()))).collect()
+}
+
+fn descriptor(map: &Map) -> Result<OwnedFd, Error> {
+    match map {
+        Map::SkStorage(data) => Ok(data.fd().as_fd().try_clone_to_owned()?),
+        _ => Err(Error::Missing("map SOCKETS")),
+    }
 }
 
 enum HookError {
@@ -187,14 +215,24 @@ impl Attached {
     /// Runs of programs that the kernel skipped, because the program was already running on that CPU when
     /// a soft interrupt wanted it: their events are lost. None when the kernel does not tell.
     pub fn skipped_runs(&self) -> Option<u64> {
-        let skipped = self.ebpf.programs().map(|(_, program)| {
-            use std::os::fd::{AsFd as _, AsRawFd as _};
-            // An optional hook that is not attached skips nothing.
-            let Ok(fd) = program.fd() else { return Some(0) };
-            let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd())).ok()?;
-            let line = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
+        let skipped = self.infos.iter().map(|mut info| {
+            let mut text = String::new();
+            info.rewind().and_then(|()| info.read_to_string(&mut text)).ok()?;
+            let line = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
             line.trim().parse::<u64>().ok()
         });
         skipped.sum()
+    }
+
+    /// What each program cost so far. Empty when the kernel does not measure it.
+    pub fn costs(&self) -> Vec<ProgramCost> {
+        let costs = self.ebpf.programs().filter_map(|(name, program)| {
+            let info = program.info().ok().filter(|info| info.run_count() > 0)?;
+            let run_ns = info.run_time().as_nanos().try_into().unwrap_or(u64::MAX);
+            Some(ProgramCost { name: name.to_owned(), runs: info.run_count(), run_ns })
+        });
+        let mut costs: Vec<_> = costs.collect();
+        costs.sort_by(|one, other| one.name.cmp(&other.name));
+        costs
     }
 }

@@ -14,16 +14,19 @@ use std::{
 };
 
 use aya::maps::{MapData, PerCpuArray, RingBuf};
-use beyla_schema::file::{ClockSample, Cost, Host, Metadata, Probe, VERSION};
+use beyla_schema::file::{ClockSample, Host, Metadata, Probe, VERSION};
 use tokio::{
     process::{Child, Command},
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use crate::{
+    cost::{self, Meter},
     host,
+    loader::{Eyes, Loader},
+    privilege::{self, Identity},
     probe::{self, Maps, Sizes},
     ring::{self, Losses, Progress, Reader, Stop},
     status::{self, Line},
@@ -60,6 +63,12 @@ pub enum Error {
     /// The file.
     #[error(transparent)]
     Write(#[from] writer::Error),
+    /// Privileges that cannot be given up.
+    #[error(transparent)]
+    Privilege(#[from] privilege::Error),
+    /// The process that looks at targets.
+    #[error("cannot start the loader: {0}")]
+    Loader(io::Error),
     /// The command to record.
     #[error("cannot start {0}: {1}")]
     Command(String, io::Error),
@@ -87,18 +96,29 @@ pub async fn run(options: Options) -> Result<Option<ExitStatus>, Error> {
         std::process::exit(130);
     });
     let (progress, processes) = (Arc::clone(&recording.progress), recording.most_targets);
+    let mut command = recording.command.take();
     let ended = tokio::task::spawn_blocking(move || recording.finish(reason)).await;
     line.clear();
-    let (losses, written) = match ended {
-        Ok((Ok(losses), Ok(written))) => (losses, written?),
+    let ((losses, mut tracker), written) = match ended {
+        Ok((Ok(read), Ok(written))) => (read, written?),
         Ok((Err(_), _)) => return Err(Error::Thread("reader", path)),
         Ok((_, Err(_))) | Err(_) => return Err(Error::Thread("writer", path)),
     };
     if !quiet {
         eprintln!("{}", status::summary(&progress, processes, began.elapsed(), &losses, &written));
     }
+    if status.is_none()
+        && let Some(command) = &mut command
+    {
+        // The capture came first: at a limit, or by a signal that the command may not have got.
+        tracker.eyes.end_command()?;
+        return Ok(timeout(COMMAND_GRACE, command.wait()).await.ok().transpose()?);
+    }
     Ok(status)
 }
+
+/// How long the command may take to end when the capture does.
+const COMMAND_GRACE: Duration = Duration::from_secs(5);
 
 /// The signals that end a capture.
 struct Signals {
@@ -117,6 +137,9 @@ impl Signals {
     }
 }
 
+/// What the reader leaves: the final losses, and who looks at processes.
+type Read = (Losses, Tracker);
+
 /// A capture that is going on.
 struct Recording {
     command: Option<Child>,
@@ -126,7 +149,7 @@ struct Recording {
     /// How many were at most.
     most_targets: usize,
     stop: Arc<Stop>,
-    reader: JoinHandle<Losses>,
+    reader: JoinHandle<Read>,
     writer: JoinHandle<Result<Written, writer::Error>>,
     /// Resolves when the writer has given up.
     failure: oneshot::Receiver<()>,
@@ -135,8 +158,15 @@ struct Recording {
 /// Claims the output, attaches the probes, finds the targets and starts the threads.
 fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
     let Options { selectors, sizes, .. } = options;
+    let identity = Identity::for_output(&options.output)?;
     let output = Output::create(&options.output, options.force)?;
-    let (attached, events, counters, tracker, command) = match start(selectors, *sizes) {
+    let meter = Meter::start();
+    let started = start(selectors, *sizes).and_then(|started| {
+        // From here on nothing of what is recorded has been looked at, and everything is.
+        identity.assume()?;
+        Ok(started)
+    });
+    let Started { attached, events, counters, tracker, command, loader } = match started {
         Ok(started) => started,
         Err(error) => {
             output.discard();
@@ -150,6 +180,9 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
         selectors: selectors.describe(),
         sizes: *sizes,
         probes: attached.probes.clone(),
+        loader,
+        progress: Arc::new(Progress::default()),
+        _meter: meter,
     };
     if !options.quiet {
         for Probe { name, failure } in &attached.probes {
@@ -160,7 +193,7 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
         line.say(&announcement(selectors, &tracker));
     }
 
-    let progress = Arc::new(Progress::default());
+    let progress = Arc::clone(&facts.progress);
     let stop = Arc::new(Stop::default());
     let targets = tracker.count();
     let (sender, batches) = sync_channel(ring::CHANNEL);
@@ -215,18 +248,28 @@ impl Recording {
     fn finish(
         self,
         reason: &'static str,
-    ) -> (thread::Result<Losses>, thread::Result<Result<Written, writer::Error>>) {
+    ) -> (thread::Result<Read>, thread::Result<Result<Written, writer::Error>>) {
         self.stop.request(reason);
         (self.reader.join(), self.writer.join())
     }
 }
 
-type Started = (probe::Attached, RingBuf<MapData>, PerCpuArray<MapData, [u64; 6]>, Tracker, Option<Child>);
+/// A capture whose kernel side works, before anybody reads what it says.
+struct Started {
+    attached: probe::Attached,
+    events: RingBuf<MapData>,
+    counters: PerCpuArray<MapData, [u64; 6]>,
+    tracker: Tracker,
+    command: Option<Child>,
+    /// Process id of the loader.
+    loader: u32,
+}
 
 /// Attaches the probes first, then finds the targets: what happens in between is not missed.
 fn start(selectors: &Selectors, sizes: Sizes) -> Result<Started, Error> {
-    let (attached, Maps { events, counters, targets, sockets }) = probe::attach(selectors, sizes)?;
-    let mut tracker = Tracker::new(selectors.clone(), targets, sockets);
+    let (attached, Maps { events, counters, targets, sockets, sockets_map }) =
+        probe::attach(selectors, sizes)?;
+    let mut tracker = Tracker::new(selectors.clone(), targets, Eyes::Own(sockets));
     tracker.find()?;
     let command = match selectors.command.split_first() {
         None => None,
@@ -235,7 +278,11 @@ fn start(selectors: &Selectors, sizes: Sizes) -> Result<Started, Error> {
             Some(spawned.map_err(|error| Error::Command(program.clone(), error))?)
         }
     };
-    Ok((attached, events, counters, tracker, command))
+    let command_id = command.as_ref().and_then(Child::id);
+    let loader = Loader::start(sockets_map, command_id).map_err(Error::Loader)?;
+    let loader_id = loader.pid();
+    tracker.eyes = Eyes::Loader(loader);
+    Ok(Started { attached, events, counters, tracker, command, loader: loader_id })
 }
 
 async fn wait(command: Option<&mut Child>) -> io::Result<ExitStatus> {
@@ -252,6 +299,9 @@ struct Facts {
     selectors: Vec<String>,
     sizes: Sizes,
     probes: Vec<Probe>,
+    loader: u32,
+    progress: Arc<Progress>,
+    _meter: Meter,
 }
 
 impl Facts {
@@ -273,7 +323,11 @@ impl Facts {
             late_rows,
             part: None,
             recovered: false,
-            cost: Cost::default(),
+            cost: cost::of_recorder(
+                self.loader,
+                self.progress.programs.get().cloned().unwrap_or_default(),
+                0,
+            ),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use beyla_schema::{
     event::Clock,
-    file::{self, EventWriter, Metadata},
+    file::{self, Cost, EventWriter, Metadata},
 };
 
 use crate::order::{Batch, Order};
@@ -107,6 +107,8 @@ pub struct Written {
     pub path: PathBuf,
     /// Its size.
     pub bytes: u64,
+    /// What the capture cost.
+    pub cost: Cost,
 }
 
 /// Writes batches until their sender is gone. `metadata` is called at the end, with the number of rows that
@@ -140,7 +142,7 @@ pub fn run(
     }
     spare.sync_all().and_then(|()| fs::rename(&partial, &path)).map_err(create)?;
     let bytes = spare.metadata().map_or(0, |metadata| metadata.len());
-    Ok(Written { path, bytes })
+    Ok(Written { path, bytes, cost: metadata.cost })
 }
 
 fn fill(

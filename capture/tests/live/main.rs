@@ -11,9 +11,13 @@ mod capture;
 mod client;
 mod life_cycle;
 mod load;
+mod losses;
 mod messages;
+mod privilege;
+mod queue;
 mod server;
 mod servers;
+mod targets;
 
 use std::{
     env,

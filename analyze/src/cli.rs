@@ -5,7 +5,10 @@ use std::{io::Write, path::PathBuf};
 
 use anstream::ColorChoice;
 use beyla_analyze::sql::Format;
-use beyla_engine::prometheus::Names;
+use beyla_engine::{
+    prometheus::Names,
+    redact::{Policy, PolicyError},
+};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use clap_complete::Shell;
 
@@ -23,6 +26,7 @@ Examples:
   beyla-analyze a.parquet b.parquet --sql 'select * from requests' --format ndjson
   beyla-analyze run.parquet --sql --format csv < queries.sql
   beyla-analyze validate run.parquet               is it what the format says
+  beyla-analyze filter run.parquet -o shared.parquet --redact
 
 A file that is called like a command is given as ./validate.
 
@@ -83,6 +87,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Validate(Validate),
+    Filter(Filter),
 }
 
 const VALIDATE_EXAMPLES: &str = "\
@@ -111,6 +116,70 @@ struct Validate {
     /// How to show it
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: TextOrJson,
+}
+
+const FILTER_EXAMPLES: &str = "\
+Examples:
+  beyla-analyze filter run.parquet -o shared.parquet --redact
+  beyla-analyze filter run.parquet -o shared.parquet --redact headers-only
+  beyla-analyze filter run.parquet -o shared.parquet --redact --redact-header x-session --redact-param uid
+
+Exit status:
+  0  fine
+  2  wrong usage, input that cannot be read, or output that cannot be written";
+
+/// Write a capture anew with its secrets masked, so that it can be handed on
+///
+/// What is masked keeps its length: requests stay the same but for masked values. The input may be of any version, or
+/// what a capture that was killed left.
+#[derive(Debug, Args)]
+#[command(after_help = FILTER_EXAMPLES)]
+struct Filter {
+    /// Capture file
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+
+    /// Where to write it; readable for its owner only
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+
+    /// What to mask
+    #[arg(long, value_name = "POLICY", num_args = 0..=1, default_missing_value = "default", required = true)]
+    redact: Redaction,
+
+    /// Mask the values of this header field too
+    #[arg(long, value_name = "NAME")]
+    redact_header: Vec<String>,
+
+    /// Mask the values of this query parameter too
+    #[arg(long, value_name = "NAME")]
+    redact_param: Vec<String>,
+
+    /// Overwrite OUT
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Redaction {
+    /// Credentials in header fields, query parameters and command lines
+    Default,
+    /// Bodies too, and what is not HTTP
+    HeadersOnly,
+    /// Only what is named with --redact-header and --redact-param
+    None,
+}
+
+impl Filter {
+    fn policy(&self) -> Result<Policy, PolicyError> {
+        let policy = match self.redact {
+            Redaction::Default => Policy::standard(),
+            Redaction::HeadersOnly => Policy::standard().headers_only(),
+            Redaction::None => Policy::none(),
+        };
+        let policy = self.redact_header.iter().try_fold(policy, |policy, name| policy.with_header(name))?;
+        self.redact_param.iter().try_fold(policy, |policy, name| policy.with_query_key(name))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -208,6 +277,11 @@ pub(crate) enum Action {
     Validate {
         json: bool,
     },
+    Filter {
+        output: PathBuf,
+        policy: Policy,
+        force: bool,
+    },
     /// Write these bytes, which need no file.
     Print(Vec<u8>),
 }
@@ -224,6 +298,13 @@ pub(crate) fn parse() -> std::io::Result<Options> {
         let (files, action) = match command {
             Command::Validate(Validate { files, format }) => {
                 (files, Action::Validate { json: format == TextOrJson::Json })
+            }
+            Command::Filter(filter) => {
+                let policy = filter
+                    .policy()
+                    .unwrap_or_else(|error| Cli::command().error(ErrorKind::ValueValidation, error).exit());
+                let Filter { input, output, force, .. } = filter;
+                (vec![input], Action::Filter { output, policy, force })
             }
         };
         return Ok(Options { files, action, strict, color });

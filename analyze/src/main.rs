@@ -11,7 +11,7 @@ use std::{
 use anstream::{AutoStream, ColorChoice, adapter::strip_str};
 use anyhow::Context;
 use beyla_analyze::{
-    Error, export,
+    Error, export, filter,
     replay::{Capture, Summary},
     report,
     sql::{Format, Session, Show},
@@ -88,6 +88,12 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
             out.flush()?;
             let invalid = validations.iter().any(|validation| validation.verdict == Verdict::Invalid);
             return Ok(if invalid { ExitCode::from(CHECK_FAILED) } else { ExitCode::SUCCESS });
+        }
+        Action::Filter { output, policy, force } => {
+            for input in &options.files {
+                filter::redact(Capture::open_whole(input)?, &output, force, &policy)?;
+            }
+            (Vec::new(), false)
         }
         Action::Sql { query, format } => {
             let progress = format == Format::Table || !stdout().is_terminal();

@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use beyla_engine::{Config, Engine, Sink, Stats};
 use beyla_schema::{
     arrow::requests::Source,
-    event::Body,
+    event::{Body, Event},
     file::{Error as FileError, EventReader, Metadata, Projection},
 };
 
@@ -51,6 +51,23 @@ impl Capture {
     /// The next rows as they are. None at the end.
     pub fn next_record_batch(&mut self) -> Result<Option<RecordBatch>, FileError> {
         self.reader.next_record_batch()
+    }
+
+    /// Hands every event to `each`, until that returns false.
+    pub(crate) fn each_event(
+        mut self,
+        progress: &mut Progress,
+        mut each: impl FnMut(&Event<'_>) -> bool,
+    ) -> Result<(), Error> {
+        let mut wanted = true;
+        while wanted {
+            match self.reader.next_batch(|event| wanted = wanted && each(event)) {
+                Ok(Some(rows)) => progress.advance(rows as u64),
+                Ok(None) => break,
+                Err(error) => return Err(Error::File { file: self.source.file, error }),
+            }
+        }
+        Ok(())
     }
 
     /// Host name of the capture.

@@ -6,13 +6,12 @@
 use std::{fmt, io};
 
 use anstyle::{AnsiColor, Style};
-use beyla_schema::wire::MAX_PAYLOAD;
 use caps::{Capability, CapsHashSet};
 
 use crate::{
     cost::Meter,
     host, privilege,
-    probe::{self, Sizes},
+    probe::{self, Settings, Sizes},
     target::Selectors,
 };
 
@@ -90,8 +89,8 @@ fn capabilities(has: &CapsHashSet, lines: &mut Vec<Line>) {
 /// Loads and attaches everything. Whether that is enough for a capture.
 fn hooks(lines: &mut Vec<Line>) -> bool {
     let meter = Meter::start();
-    let sizes = Sizes { ring_bytes: 1 << 16, snaplen: MAX_PAYLOAD as u32 };
-    let attached = match probe::attach(&Selectors::default(), sizes) {
+    let sizes = Sizes { ring_bytes: 1 << 16, ..Sizes::default() };
+    let attached = match probe::attach(&Selectors::default(), sizes, Settings::default()) {
         Ok((attached, _)) => attached,
         Err(error) => {
             lines.push((Verdict::No, "kernel programs".to_owned(), error.to_string()));
@@ -123,6 +122,8 @@ fn purpose(hook: &str) -> &'static str {
         "inet_sock_set_state" => "beginning and end of connections, new listeners",
         "sk_data_ready" => "when data arrived, so how long it waited in a queue",
         "sock_send_length" | "sock_recv_length" => "every call that moved bytes, with its true length",
+        "sys_exit" => "every call that moved bytes, at its exit; those of io_uring are not seen",
+        "tcp_rcv_space_adjust" | "tcp_destroy_sock" => "what belongs to which connection, for sys_exit",
         _ => "",
     }
 }
@@ -130,6 +131,7 @@ fn purpose(hook: &str) -> &'static str {
 fn fallback(hook: &str) -> &'static str {
     match hook {
         "sk_data_ready" => "queue times are known from the establishing of connections only",
+        "sock_send_length" => "sys_exit does the same",
         _ => "not needed",
     }
 }

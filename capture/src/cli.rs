@@ -9,7 +9,7 @@ use beyla_schema::wire::MAX_PAYLOAD;
 
 use crate::{
     loader,
-    probe::Sizes,
+    probe::{Choice, Settings, Sizes},
     session::Options,
     target::{Cgroup, Executable, Ports, Selectors},
 };
@@ -80,6 +80,10 @@ pub struct Cli {
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = ring_size)]
     ring_size: u32,
 
+    /// Where to see the bytes that processes move
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t)]
+    probe: Choice,
+
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -145,7 +149,8 @@ impl Cli {
             output: self.output.ok_or(Error::NoOutput)?,
             force: self.force,
             duration: self.duration,
-            sizes: Sizes { ring_bytes: self.ring_size, snaplen: self.snaplen },
+            sizes: Sizes { ring_bytes: self.ring_size, snaplen: self.snaplen, ..Sizes::default() },
+            settings: Settings { probe: self.probe, ..Settings::default() },
             quiet: self.quiet,
         })
     }

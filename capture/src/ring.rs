@@ -15,18 +15,18 @@ use std::{
     time::Duration,
 };
 
-use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::maps::{MapData, RingBuf};
 use beyla_schema::{
     event::Change,
     file::ProgramCost,
-    wire::{self, Record},
+    wire::{self, Counters, Record},
 };
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 
 use crate::{
     convert, host,
     order::{Batch, RECORDER, Row, RowKind},
-    probe::Attached,
+    probe::{Attached, CounterMap},
     target::{Facts, Found, FoundSocket, Tracker},
 };
 
@@ -46,7 +46,7 @@ const LOSS_INTERVAL_NS: u64 = 1_000_000_000;
 /// How the capture is going, for whoever wants to watch.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Records drained.
+    /// Events recorded.
     pub events: AtomicU64,
     /// Bytes that socket calls moved.
     pub moved: AtomicU64,
@@ -76,7 +76,7 @@ pub struct Reader {
     /// Records.
     pub events: RingBuf<MapData>,
     /// `wire::Counters` of each CPU.
-    pub counters: PerCpuArray<MapData, [u64; 6]>,
+    pub counters: CounterMap,
     /// Told of processes.
     pub tracker: Tracker,
     /// Where batches go.
@@ -97,6 +97,8 @@ impl Reader {
         let mut batch = Batch::default();
         let mut sampled_ns = 0;
         let (mut skipped, mut undecoded) = (0, 0);
+        // Records in the sequence of the kernel programs, and those of them that are about the recorder itself.
+        let (mut numbered, mut ours) = (0, 0);
         let mut outlet = Outlet { batches: &self.batches, counters: &self.counters, behind: 0 };
         for (&pid, facts) in self.tracker.known() {
             let kind = RowKind::Process(None, facts.parent, facts.clone());
@@ -114,21 +116,32 @@ impl Reader {
                 let _ = self.progress.programs.set(attached.costs());
             }
             let drained_ns = host::monotonic_ns();
-            let mut drained = 0;
+            let (mut drained, mut recorded) = (0u64, 0);
             while let Some(item) = self.events.next() {
                 drained += 1;
                 match Record::decode(&item) {
                     // What /proc adds to it must be asked for now.
                     Some(Record::Process(process)) => {
-                        if let Some(Found { facts, sockets }) = self.tracker.changed(process) {
-                            batch.rows.push(process_row(process, facts));
+                        let is_numbered = process.head.seq != wire::UNNUMBERED;
+                        numbered += u64::from(is_numbered);
+                        let found = self.tracker.changed(process);
+                        ours += u64::from(is_numbered && found.is_none());
+                        if let Some(Found { facts, sockets }) = found {
+                            recorded += 1;
+                            let mut row = process_row(process, facts);
+                            if !is_numbered {
+                                // It became a target just now, by a row of the recorder's own.
+                                (row.cpu, row.seq) = (RECORDER, rows.next());
+                            }
+                            batch.rows.push(row);
                             let sockets = sockets.iter();
                             batch.rows.extend(sockets.map(|socket| rows.found(process.head.pid, socket)));
                         }
                     }
                     record => {
                         let kept = copy(&item, record.as_ref(), &mut batch, &self.progress);
-                        undecoded += u64::from(!kept);
+                        (undecoded, recorded) = (undecoded + u64::from(!kept), recorded + u64::from(kept));
+                        numbered += 1;
                     }
                 }
                 if batch.words.len() >= BATCH_WORDS {
@@ -139,7 +152,7 @@ impl Reader {
                     }
                 }
             }
-            self.progress.events.fetch_add(drained, Ordering::Relaxed);
+            self.progress.events.fetch_add(recorded, Ordering::Relaxed);
 
             let finished = stopping.filter(|_| drained == 0);
             if finished.is_some() || drained_ns - sampled_ns >= LOSS_INTERVAL_NS {
@@ -148,12 +161,15 @@ impl Reader {
                     skipped = attached.skipped_runs().unwrap_or(skipped);
                 }
                 let counters = sum(&self.counters);
-                let losses = losses(&counters, outlet.behind, skipped, undecoded);
+                // Numbers are given out before their records are delivered.
+                let missing = counters.made.saturating_sub(counters.lost() + numbered);
+                let unaccounted = if finished.is_some() { missing } else { 0 };
+                let losses = losses(&counters, outlet.behind, skipped, undecoded, unaccounted);
                 self.progress.lost.store(losses.iter().map(|loss| loss.1).sum(), Ordering::Relaxed);
                 for &(cause, count) in &losses {
                     batch.rows.push(rows.row(0, RowKind::Loss(cause, count)));
                 }
-                batch.rows.push(rows.row(0, RowKind::Seen(counters.made)));
+                batch.rows.push(rows.row(0, RowKind::Seen(counters.made - ours)));
                 if let Some(reason) = finished {
                     batch.rows.push(rows.row(0, RowKind::End(reason)));
                     // The writer reports its own failure.
@@ -175,7 +191,7 @@ impl Reader {
 /// Where batches go.
 struct Outlet<'a> {
     batches: &'a SyncSender<Batch>,
-    counters: &'a PerCpuArray<MapData, [u64; 6]>,
+    counters: &'a CounterMap,
     /// What the kernel found no room for while the writer was waited for.
     behind: u64,
 }
@@ -232,9 +248,12 @@ impl Rows {
     }
 
     fn row_at(&mut self, ts_ns: u64, pid: u32, kind: RowKind) -> Row {
-        let seq = self.seq;
+        Row { ts_ns, cpu: RECORDER, seq: self.next(), pid, kind }
+    }
+
+    fn next(&mut self) -> u64 {
         self.seq += 1;
-        Row { ts_ns, cpu: RECORDER, seq, pid, kind }
+        self.seq - 1
     }
 
     fn found(&mut self, pid: u32, socket: &FoundSocket) -> Row {
@@ -278,8 +297,8 @@ fn process_row(process: &wire::Process, facts: Facts) -> Row {
 }
 
 /// What the programs counted on all CPUs.
-fn sum(counters: &PerCpuArray<MapData, [u64; 6]>) -> wire::Counters {
-    let mut total = [0; 6];
+fn sum(counters: &CounterMap) -> Counters {
+    let mut total = [0; Counters::WORDS];
     // The array always has its one element; without it there is nothing to report.
     if let Ok(cpus) = counters.get(&0, 0) {
         for cpu in cpus.iter() {
@@ -288,20 +307,24 @@ fn sum(counters: &PerCpuArray<MapData, [u64; 6]>) -> wire::Counters {
             }
         }
     }
-    let [made, ring_full, storage_full, payload_fault, segment_limit, targets_full] = total;
-    wire::Counters { made, ring_full, storage_full, payload_fault, segment_limit, targets_full }
+    Counters::from_words(total)
 }
 
-fn losses(counters: &wire::Counters, behind: u64, skipped: u64, undecoded: u64) -> Losses {
+fn losses(counters: &Counters, behind: u64, skipped: u64, undecoded: u64, unaccounted: u64) -> Losses {
     vec![
         ("ring_full", counters.ring_full.saturating_sub(behind)),
         ("writer_behind", behind),
         ("storage_full", counters.storage_full),
+        ("descriptor_gone", counters.descriptor_gone),
+        ("message_limit", counters.message_limit),
         ("payload_fault", counters.payload_fault),
         ("segment_limit", counters.segment_limit),
         ("targets_full", counters.targets_full),
+        ("unheard", counters.unheard),
+        ("io_uring", counters.io_uring),
         ("skipped_run", skipped),
         ("undecoded", undecoded),
+        ("unaccounted", unaccounted),
     ]
 }
 

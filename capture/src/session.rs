@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::maps::{MapData, RingBuf};
 use beyla_schema::file::{ClockSample, Host, Metadata, Probe, VERSION};
 use tokio::{
     process::{Child, Command},
@@ -27,7 +27,7 @@ use crate::{
     host,
     loader::{Eyes, Loader},
     privilege::{self, Identity},
-    probe::{self, Maps, Sizes},
+    probe::{self, CounterMap, Maps, Settings, Sizes},
     ring::{self, Losses, Progress, Reader, Stop},
     status::{self, Line},
     target::{self, Selectors, Tracker},
@@ -47,6 +47,8 @@ pub struct Options {
     pub duration: Option<Duration>,
     /// Sizes of the kernel side.
     pub sizes: Sizes,
+    /// What the kernel side looks for.
+    pub settings: Settings,
     /// Say nothing but errors.
     pub quiet: bool,
 }
@@ -157,11 +159,11 @@ struct Recording {
 
 /// Claims the output, attaches the probes, finds the targets and starts the threads.
 fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
-    let Options { selectors, sizes, .. } = options;
+    let Options { selectors, sizes, settings, .. } = options;
     let identity = Identity::for_output(&options.output)?;
     let output = Output::create(&options.output, options.force)?;
     let meter = Meter::start();
-    let started = start(selectors, *sizes).and_then(|started| {
+    let started = start(selectors, *sizes, *settings).and_then(|started| {
         // From here on nothing of what is recorded has been looked at, and everything is.
         identity.assume()?;
         Ok(started)
@@ -185,10 +187,8 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
         _meter: meter,
     };
     if !options.quiet {
-        for Probe { name, failure } in &attached.probes {
-            if let Some(failure) = failure {
-                line.say(&format!("without {name}: queue times are not known ({failure})"));
-            }
+        for note in &attached.notes {
+            line.say(note);
         }
         line.say(&announcement(selectors, &tracker));
     }
@@ -258,7 +258,7 @@ impl Recording {
 struct Started {
     attached: probe::Attached,
     events: RingBuf<MapData>,
-    counters: PerCpuArray<MapData, [u64; 6]>,
+    counters: CounterMap,
     tracker: Tracker,
     command: Option<Child>,
     /// Process id of the loader.
@@ -266,10 +266,10 @@ struct Started {
 }
 
 /// Attaches the probes first, then finds the targets: what happens in between is not missed.
-fn start(selectors: &Selectors, sizes: Sizes) -> Result<Started, Error> {
-    let (attached, Maps { events, counters, targets, sockets, sockets_map }) =
-        probe::attach(selectors, sizes)?;
-    let mut tracker = Tracker::new(selectors.clone(), targets, Eyes::Own(sockets));
+fn start(selectors: &Selectors, sizes: Sizes, settings: Settings) -> Result<Started, Error> {
+    let (attached, Maps { events, counters, targets, sockets, sockets_map, connections }) =
+        probe::attach(selectors, sizes, settings)?;
+    let mut tracker = Tracker::new(selectors.clone(), targets, Eyes::Own(sockets), connections);
     tracker.find()?;
     let command = match selectors.command.split_first() {
         None => None,

@@ -110,12 +110,19 @@ fn cost(cost: &Cost, events: u64) -> String {
 fn advice(cause: &str) -> &'static str {
     match cause {
         "ring_full" => "raise --ring-size, or narrow the selector",
+        "storage_full" => "there was no room for what is remembered of connections",
+        "descriptor_gone" => "calls whose descriptor was closed while they returned, maybe not of a socket",
+        "message_limit" => {
+            "more messages in one call than this kernel can be made to look at: use Linux 5.17 or newer"
+        }
         "writer_behind" => "the disk is too slow: record to another one, or lower --snaplen",
-        "storage_full" => "the kernel was out of memory for connections",
         "payload_fault" => "lengths are recorded, the bytes were not in memory",
         "segment_limit" => "calls with more than 512 segments are recorded in part",
         "targets_full" => "more than 16,384 processes were targets at a time",
+        "unheard" => "programs were started that --exe was not asked about: raise --ring-size",
+        "io_uring" => "calls that moved bytes this kernel does not show: use Linux 6.3 or newer",
         "undecoded" => "the kernel object is not the one this program was built for",
+        "unaccounted" => "an error of this program: please report it",
         _ => "events that interrupted one of their own kind",
     }
 }

@@ -224,5 +224,6 @@ names!(pub Call {
     Sendmmsg = "sendmmsg",
     Sendfile = "sendfile",
     Splice = "splice",
+    IoUring = "io_uring",
     Other = "other",
 });

@@ -12,7 +12,7 @@ pub use cgroup::{Cgroup, InvalidCgroup};
 pub use facts::Facts;
 pub use ports::{InvalidPorts, Ports};
 pub use runtime::Runtime;
-pub use sockets::{FoundSocket, Marks, mark};
+pub use sockets::{Connections, FoundSocket, Marks, mark};
 pub use tracker::{Error, Found, Tracker};
 
 use globset::{Glob, GlobMatcher};

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, ffi::OsStr, net::SocketAddr, os::fd::OwnedFd};
 
-use aya::maps::{MapData, SkStorage};
+use aya::maps::{HashMap as BpfHashMap, MapData, MapError, SkStorage};
 use beyla_schema::wire::State;
 use procfs::{
     net::TcpState,
@@ -20,6 +20,9 @@ use crate::host;
 
 /// The kernel's memory of sockets: a `wire::State` each.
 pub type Marks = SkStorage<MapData, [u64; 6]>;
+
+/// What the kernel programs remember of connections, by cookie: a `wire::State` each.
+pub type Connections = BpfHashMap<MapData, u64, [u64; 6]>;
 
 /// A socket that was there before the kernel programs saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,12 +57,24 @@ pub fn mark(pid: u32, marks: &mut Marks) -> Vec<FoundSocket> {
         // The state of a listener is what its connections begin with: nothing but the mark.
         let state = match remote {
             None => [0, 0, 0, 0, 0, flags(State::MARKED)],
-            Some(_) => [cookie, 0, 0, 0, 0, flags(State::MARKED | State::ANNOUNCED)],
+            Some(_) => announced(cookie),
         };
         marks.insert(&socket, state, BPF_NOEXIST).ok()?;
         Some(FoundSocket { ts_ns, cookie, local, remote })
     });
     found.collect()
+}
+
+impl FoundSocket {
+    /// Has the kernel programs know the connection, unless they do already.
+    pub fn remember(&self, connections: &mut Connections) -> Result<(), MapError> {
+        connections.insert(self.cookie, announced(self.cookie), BPF_NOEXIST)
+    }
+}
+
+/// [`State`] of a connection that is told.
+fn announced(cookie: u64) -> [u64; 6] {
+    [cookie, 0, 0, 0, 0, flags(State::MARKED | State::ANNOUNCED)]
 }
 
 /// [`State::flags`] as the last word of a [`State`].

@@ -15,7 +15,7 @@ use std::{
 use aya::maps::{HashMap, MapData, MapError};
 use beyla_schema::wire::{self, Change};
 
-use super::{Facts, FoundSocket, Selectors, survey::Survey};
+use super::{Connections, Facts, FoundSocket, Selectors, survey::Survey};
 use crate::{host, loader::Eyes};
 
 /// Why a process cannot be captured.
@@ -38,6 +38,8 @@ pub enum Error {
 pub struct Tracker {
     selectors: Selectors,
     targets: HashMap<MapData, u32, u8>,
+    /// What the kernel programs remember of connections, where that is in a table.
+    connections: Option<Connections>,
     /// Looks at processes.
     pub eyes: Eyes,
     found_ns: u64,
@@ -58,11 +60,17 @@ pub struct Found {
 
 impl Tracker {
     /// Nobody is a target yet.
-    pub fn new(selectors: Selectors, targets: HashMap<MapData, u32, u8>, eyes: Eyes) -> Self {
+    pub fn new(
+        selectors: Selectors,
+        targets: HashMap<MapData, u32, u8>,
+        eyes: Eyes,
+        connections: Option<Connections>,
+    ) -> Self {
         let (known, sockets) = (BTreeMap::new(), Vec::new());
         Self {
             selectors,
             targets,
+            connections,
             eyes,
             found_ns: host::monotonic_ns(),
             known,
@@ -147,8 +155,8 @@ impl Tracker {
             return None;
         }
         let mut facts = self.eyes.facts(pid);
-        let is_exec = record.change == Change::Exec as u8;
-        if is_exec && !self.known.contains_key(&pid) && !self.matches(&facts.executable) {
+        let is_stranger = record.head.seq == wire::UNNUMBERED;
+        if is_stranger && !self.known.contains_key(&pid) && !self.matches(&facts.executable) {
             return None;
         }
         if facts == Facts::default()
@@ -170,7 +178,11 @@ impl Tracker {
     /// Makes a process a target, and marks the sockets it already has.
     fn add(&mut self, pid: u32, facts: Facts) -> Result<Vec<FoundSocket>, Error> {
         self.targets.insert(pid, 1, 0).map_err(|source| Error::Map { pid, source })?;
-        let sockets = self.eyes.mark(pid);
+        let mut sockets = self.eyes.mark(pid);
+        if let Some(connections) = &mut self.connections {
+            // What the kernel programs have told meanwhile is not told again.
+            sockets.retain(|socket| socket.remote.is_none() || socket.remember(connections).is_ok());
+        }
         self.known.insert(pid, facts);
         self.count.store(self.known.len(), Ordering::Relaxed);
         Ok(sockets)

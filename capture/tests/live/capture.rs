@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    env,
     fs::File,
     io::{BufRead as _, BufReader},
     net::SocketAddr,
@@ -25,6 +26,11 @@ use crate::{PATIENCE, client::Sent, folder, wait_for};
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_beyla-capture");
+
+/// Where to see bytes, when `BEYLA_PROBE` says so: every test can be run either way.
+pub(crate) fn probe() -> Option<String> {
+    env::var("BEYLA_PROBE").ok()
+}
 
 /// A capture that runs.
 pub(crate) struct Capture {
@@ -51,6 +57,11 @@ impl Capture {
         // A capture that is never stopped ends nevertheless.
         if !arguments.contains(&"--duration") {
             command.args(["--duration", "100s"]);
+        }
+        if let Some(probe) = probe()
+            && !arguments.contains(&"--probe")
+        {
+            command.args(["--probe", &probe]);
         }
         command.arg("-o").arg(folder.path().join("run.parquet")).args(arguments);
         let (child, lines, stderr) = spawn(command);

@@ -7,6 +7,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "that is how a test fails")]
 
 mod bad_input;
+mod calls;
 mod capture;
 mod client;
 mod life_cycle;

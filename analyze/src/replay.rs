@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use beyla_engine::{Config, Engine, Sink, Stats};
 use beyla_schema::{
     arrow::requests::Source,
-    event::{Body, Event},
+    event::{Body, Event, loses_records},
     file::{Error as FileError, EventReader, Metadata, Projection},
 };
 
@@ -145,12 +145,15 @@ impl Summary {
         Some(self.stats.seen).filter(|seen| *seen > 0)
     }
 
-    /// CPU time that the recorder took for each event it was told of, nanoseconds. None when not known: costs are
-    /// those of the capture from its beginning, so those of a later part have nothing to be divided by.
+    /// CPU time that the recorder took for each event it recorded, nanoseconds. None when not known: costs are those of
+    /// the capture from its beginning, so those of a later part have nothing to be divided by.
     pub fn cpu_ns_per_event(&self) -> Option<f64> {
-        let cpu_ns =
-            Some(self.metadata.cost.cpu_ns).filter(|ns| *ns > 0 && self.metadata.part.unwrap_or(1) == 1)?;
-        Some(cpu_ns as f64 / self.seen().unwrap_or(self.stats.events).max(1) as f64)
+        let Metadata { cost, part, .. } = &self.metadata;
+        let cpu_ns = Some(cost.cpu_ns).filter(|ns| *ns > 0 && part.unwrap_or(1) == 1)?;
+        let losses = self.stats.losses.iter().filter(|(cause, _)| loses_records(cause));
+        let lost: u64 = losses.map(|(_, count)| count).sum();
+        let recorded = self.seen().map_or(self.stats.events, |seen| seen.saturating_sub(lost));
+        Some(cpu_ns as f64 / recorded.max(1) as f64)
     }
 
     /// Why a file has no end.

@@ -183,7 +183,16 @@ pub struct Loss<'a> {
 /// Whether a loss of this cause is an event that is missing: what was seen is what was recorded and the counts of
 /// these. Other causes take parts of an event away, or count what is none.
 pub fn loses_records(cause: &str) -> bool {
-    matches!(cause, "ring_full" | "writer_behind" | "storage_full" | "undecoded")
+    const CAUSES: [&str; 7] = [
+        "ring_full",
+        "writer_behind",
+        "storage_full",
+        "descriptor_gone",
+        "message_limit",
+        "undecoded",
+        "unaccounted",
+    ];
+    CAUSES.contains(&cause)
 }
 
 macro_rules! names {

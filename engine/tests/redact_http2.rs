@@ -60,26 +60,39 @@ struct Field {
 
 fn secret() -> impl Strategy<Value = String> {
     prop_oneof![3 => "[A-Za-z0-9._~+/=-]{8,60}", 1 => "[!$(),-~]{8,30}", 1 => "\\PC{8,20}"]
-        .prop_filter("a value ends at these", |text| !text.contains(['&', ';', ' ', '#', '"', '\'', '<', '>']))
+        .prop_filter("a value ends at these", |text| {
+            !text.contains(['&', ';', ' ', '#', '"', '\'', '<', '>'])
+        })
 }
 
 fn field() -> impl Strategy<Value = Field> {
     let flags = (0..4u8, prop_oneof![Just(0u8), Just(4), Just(8), Just(0x14), Just(0x10), Just(0x18)])
         .prop_map(|(huffman, kind)| huffman | kind);
-    let name = prop_oneof![Just("authorization"), Just("cookie"), Just("set-cookie"), Just("x-api-key"), Just("x-secret")];
-    let all = (name, secret()).prop_map(|(name, value)| (name.to_owned(), String::new(), value, String::new()));
+    let name = prop_oneof![
+        Just("authorization"),
+        Just("cookie"),
+        Just("set-cookie"),
+        Just("x-api-key"),
+        Just("x-secret")
+    ];
+    let all =
+        (name, secret()).prop_map(|(name, value)| (name.to_owned(), String::new(), value, String::new()));
     let key = prop_oneof![Just("token"), Just("X-Amz-Signature"), Just("%70assword")];
     let path = prop_oneof![Just(":path"), Just("referer"), Just("location")];
-    let query = (path, "[a-z/]{1,9}", key, secret(), "(&[a-z]{1,3}=[a-zA-Z0-9~{}]{0,9})?")
-        .prop_map(|(name, path, key, value, rest)| (name.to_owned(), format!("/{path}?a=b&{key}="), value, rest));
-    let plain = ("[a-z]{1,8}", "[ -~]{0,30}").prop_filter("no secrets", |(_, value)| !value.contains('='))
+    let query = (path, "[a-z/]{1,9}", key, secret(), "(&[a-z]{1,3}=[a-zA-Z0-9~{}]{0,9})?").prop_map(
+        |(name, path, key, value, rest)| (name.to_owned(), format!("/{path}?a=b&{key}="), value, rest),
+    );
+    let plain = ("[a-z]{1,8}", "[ -~]{0,30}")
+        .prop_filter("no secrets", |(_, value)| !value.contains('='))
         .prop_map(|(name, value)| (format!("y-{name}"), value, String::new(), String::new()));
-    (prop_oneof![2 => all, 2 => query, 2 => plain], flags).prop_map(|((name, before, secret, after), flags)| Field {
-        name,
-        secret: before.len()..before.len() + secret.len(),
-        value: before + &secret + &after,
-        flags,
-    })
+    (prop_oneof![2 => all, 2 => query, 2 => plain], flags).prop_map(
+        |((name, before, secret, after), flags)| Field {
+            name,
+            secret: before.len()..before.len() + secret.len(),
+            value: before + &secret + &after,
+            flags,
+        },
+    )
 }
 
 /// How a header block is sent.
@@ -99,7 +112,13 @@ fn message() -> impl Strategy<Value = Message> {
     let shape = (proptest::option::of(0..20u8), any::<bool>(), any::<bool>(), vec(any::<Index>(), 0..3));
     (vec(field(), 1..7), resize, shape, vec(any::<u8>(), 0..50)).prop_map(
         |(fields, resize, (padding, priority, push, continuations), data)| Message {
-            fields, resize, padding, priority, push, continuations, data,
+            fields,
+            resize,
+            padding,
+            priority,
+            push,
+            continuations,
+            data,
         },
     )
 }
@@ -165,7 +184,10 @@ fn policy() -> Policy {
 }
 
 fn blocks(bytes: &[u8], messages: &[Vec<std::ops::Range<usize>>]) -> Vec<Vec<u8>> {
-    messages.iter().map(|places| places.iter().flat_map(|place| bytes[place.clone()].to_vec()).collect()).collect()
+    messages
+        .iter()
+        .map(|places| places.iter().flat_map(|place| bytes[place.clone()].to_vec()).collect())
+        .collect()
 }
 
 proptest! {
@@ -271,8 +293,15 @@ fn a_connection_found_in_its_middle_is_masked_where_names_are_unknown() {
     let mut encoder = Encoder::default();
     let mut call = |token: &str| {
         let mut block = Vec::new();
-        for (name, value) in [(":method", "POST"), (":path", "/shop.Cart/Add"), ("x-custom-credential", token), ("te", "trailers")] {
-            encoder.encode((name.as_bytes().to_vec(), value.as_bytes().to_vec(), 0x16u8), &mut block).unwrap();
+        for (name, value) in [
+            (":method", "POST"),
+            (":path", "/shop.Cart/Add"),
+            ("x-custom-credential", token),
+            ("te", "trailers"),
+        ] {
+            encoder
+                .encode((name.as_bytes().to_vec(), value.as_bytes().to_vec(), 0x16u8), &mut block)
+                .unwrap();
         }
         let data = frame(0, 1, 7, b"\0\0\0\0\x03abc");
         ([frame(1, 4, 7, &block), data].concat(), block)

@@ -349,7 +349,11 @@ impl Framer {
         let any_method = trust == Trust::Boundary && sure;
         let line = if known == 0 { bytes } else { probe };
         let good = if memchr(b'\n', line).is_some() {
-            let request = if trust == Trust::Boundary { head::may_be_request(line) } else { head::begins_request_line(line) };
+            let request = if trust == Trust::Boundary {
+                head::may_be_request(line)
+            } else {
+                head::begins_request_line(line)
+            };
             return if request || status(line) { Verdict::Begins } else { Verdict::Not };
         } else if strict && trust == Trust::Unknown {
             false

@@ -30,7 +30,10 @@ pub(super) struct Frames {
 #[derive(Debug)]
 enum State {
     /// In the head of a frame.
-    Head { bytes: [u8; HEAD], length: usize },
+    Head {
+        bytes: [u8; HEAD],
+        length: usize,
+    },
     Payload(Payload),
     /// Unknown, until a call begins with frames.
     Lost,

@@ -182,8 +182,7 @@ fn named(policy: &Policy, mark: u8, before: &[u8]) -> Mask {
     let blank = before.iter().rev().take_while(|byte| is_blank(**byte)).count();
     let before = &before[..before.len() - blank];
     let start = before.iter().rposition(|&byte| !is_token(byte));
-    let secret =
-        start.is_some_and(|start| before[start] == b'\n' && policy.is_header(&before[start + 1..]));
+    let secret = start.is_some_and(|start| before[start] == b'\n' && policy.is_header(&before[start + 1..]));
     if secret { Mask::Line { leading: true } } else { Mask::Off }
 }
 

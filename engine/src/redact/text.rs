@@ -71,7 +71,10 @@ mod tests {
     #[test]
     fn a_command_line_keeps_its_shape() {
         for (text, expected) in [
-            ("curl -H 'Authorization: Bearer abc' http://a/", "curl -H 'Authorization: **********' http://a/"),
+            (
+                "curl -H 'Authorization: Bearer abc' http://a/",
+                "curl -H 'Authorization: **********' http://a/",
+            ),
             ("curl -H Authorization: Bearer abc", "curl -H Authorization: **********"),
             ("curl http://a/?token=ab&b=1#x", "curl http://a/?token=**&b=1#x"),
             ("app --password=häß --port=1", "app --password=***** --port=1"),

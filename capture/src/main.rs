@@ -71,7 +71,7 @@ fn recover(file: &Path, force: bool) -> ExitCode {
 }
 
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("beyla-capture: {error}");
+    eprintln!("beyla-capture: {error:#}");
     ExitCode::from(code)
 }
 

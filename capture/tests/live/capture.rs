@@ -111,11 +111,8 @@ impl Capture {
         let Self { mut child, folder, stderr, .. } = self;
         let status = wait_for("the end of the capture", || child.try_wait().unwrap());
         let stderr = stderr.join().unwrap();
-        Recording {
-            code: status.code(),
-            stderr,
-            ..Recording::read_and(&folder.path().join("run.parquet"), each)
-        }
+        let recording = Recording::read_and(&folder.path().join("run.parquet"), each);
+        Recording { code: status.code(), stderr, folder: Some(folder), ..recording }
     }
 
     /// Where the file will be.
@@ -158,6 +155,8 @@ pub(crate) struct Recording {
     /// Rows of each kind of loss with more than nothing in them.
     pub(crate) loss_rows: BTreeMap<String, u64>,
     pub(crate) rows: u64,
+    /// Where the file is, for as long as this is.
+    pub(crate) folder: Option<TempDir>,
 }
 
 /// A request that came back.

@@ -16,6 +16,7 @@ mod losses;
 mod messages;
 mod privilege;
 mod queue;
+mod secrets;
 mod server;
 mod servers;
 mod targets;

@@ -43,8 +43,14 @@ impl Capture {
 
     /// Starts a capture and waits until it says that it records.
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_with(&[], arguments)
+    }
+
+    /// The same, with more in its environment.
+    pub(crate) fn start_with(environment: &[(&str, String)], arguments: &[&str]) -> Self {
         let folder = folder();
         let mut command = Command::new(PROGRAM);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         // A capture that is never stopped ends nevertheless.
         command.args(["--duration", "100s", "-o"]).arg(folder.path().join("run.parquet")).args(arguments);
         let (child, lines, stderr) = spawn(command);
@@ -63,6 +69,13 @@ impl Capture {
     pub(crate) fn interrupt(&self) {
         // It may have ended by itself.
         let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
+    }
+
+    /// Kills the capture. What it had written stays as long as the folder.
+    pub(crate) fn kill(mut self) -> TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.folder
     }
 
     /// Ends the capture, once servers have closed what their clients have, and reads what it wrote.

@@ -9,7 +9,9 @@
 mod bad_input;
 mod capture;
 mod client;
+mod crash;
 mod life_cycle;
+mod limits;
 mod load;
 mod messages;
 mod server;

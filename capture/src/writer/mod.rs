@@ -8,6 +8,8 @@ mod carried;
 mod limits;
 mod output;
 mod recorder;
+#[cfg(test)]
+mod tests;
 
 use std::{io, path::PathBuf, sync::mpsc::Receiver};
 

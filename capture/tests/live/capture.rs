@@ -49,7 +49,14 @@ impl Capture {
 
     /// Starts a capture and waits until it says that it records.
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        Self::run_in(folder(), Command::new(PROGRAM), arguments)
+        Self::start_with(&[], arguments)
+    }
+
+    /// The same, with more in its environment.
+    pub(crate) fn start_with(environment: &[(&str, String)], arguments: &[&str]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        Self::run_in(folder(), command, arguments)
     }
 
     /// The same, by a command that runs the program, writing to `folder`.
@@ -85,6 +92,13 @@ impl Capture {
     /// Its process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Kills the capture. What it had written stays as long as the folder.
+    pub(crate) fn kill(mut self) -> TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.folder
     }
 
     /// Ends the capture, once servers have closed what their clients have, and reads what it wrote.

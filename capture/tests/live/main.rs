@@ -14,6 +14,7 @@ mod life_cycle;
 mod load;
 mod messages;
 mod privilege;
+mod probes;
 mod queue;
 mod server;
 mod servers;

@@ -5,6 +5,7 @@
 //! ([`export`]). The binary only turns its arguments into calls of these.
 
 pub mod export;
+mod parts;
 pub mod progress;
 pub mod replay;
 pub mod report;

@@ -12,6 +12,7 @@ mod capture;
 mod client;
 mod life_cycle;
 mod load;
+mod losses;
 mod messages;
 mod privilege;
 mod probes;

@@ -17,7 +17,7 @@ use crate::{
     client::Client,
     free_port,
     server::{Kind, Server},
-    turn, wait_for,
+    sources, turn, wait_for,
 };
 
 /// Has `ab` send `count` requests, each on its own connection, and checks that all were answered.
@@ -144,6 +144,33 @@ fn a_command_ends_with_its_capture() {
     assert_eq!(recording.stats.end.as_deref(), Some("duration"));
     // As a shell says of a command that ended by SIGTERM.
     assert_eq!(recording.code, Some(128 + 15), "{}", recording.stderr);
+}
+
+#[test]
+fn a_server_in_namespaces_of_its_own_is_recorded_by_its_port() {
+    let Some(_turn) = turn(Machine::Shared, &["unshare", "nsenter", "ip", "python3", "ab"]) else { return };
+    let port = free_port();
+    // Network and process ids of its own, as in a container. It ends by itself.
+    let script = "ip link set lo up && exec timeout 60 \"$@\"";
+    let mut server = Command::new("unshare")
+        .args(["--net", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh", "python3"])
+        .arg(sources().join("python/server.py"))
+        .arg(port.to_string())
+        .spawn()
+        .unwrap();
+    let inside = |program: &str, arguments: &[&str]| {
+        let namespace = format!("--net=/proc/{}/ns/net", server.id());
+        Command::new("nsenter").arg(namespace).arg(program).args(arguments).output().unwrap()
+    };
+    let url = format!("http://127.0.0.1:{port}/");
+    wait_for("the server", || inside("curl", &["-s", &url]).status.success().then_some(()));
+    let capture = Capture::of_port(port);
+    assert!(capture.announcement.contains("python"), "{}", capture.announcement);
+    let ended = inside("ab", &["-q", "-n", "200", "-c", "4", &url]);
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert_answered(&capture.stop(), 200);
+    server.kill().unwrap();
+    server.wait().unwrap();
 }
 
 /// A control group of our own, below that of nobody else.

@@ -17,6 +17,7 @@ mod load;
 mod losses;
 mod messages;
 mod privilege;
+mod probes;
 mod queue;
 mod secrets;
 mod server;

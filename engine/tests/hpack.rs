@@ -9,7 +9,11 @@ use proptest::prelude::*;
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Decodes a block that comes in pieces; None for what is unknown.
-fn decode(decoder: &mut Decoder, block: &[u8], piece: usize) -> Result<Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>, Error> {
+fn decode(
+    decoder: &mut Decoder,
+    block: &[u8],
+    piece: usize,
+) -> Result<Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>, Error> {
     let mut fields = Vec::new();
     for piece in block.chunks(piece.max(1)) {
         let mut at = 0;
@@ -51,8 +55,20 @@ fn texts(fields: &Fields) -> Vec<String> {
 fn the_examples_of_the_rfc() {
     let requests = [
         vec![":method: GET", ":scheme: http", ":path: /", ":authority: www.example.com"],
-        vec![":method: GET", ":scheme: http", ":path: /", ":authority: www.example.com", "cache-control: no-cache"],
-        vec![":method: GET", ":scheme: https", ":path: /index.html", ":authority: www.example.com", "custom-key: custom-value"],
+        vec![
+            ":method: GET",
+            ":scheme: http",
+            ":path: /",
+            ":authority: www.example.com",
+            "cache-control: no-cache",
+        ],
+        vec![
+            ":method: GET",
+            ":scheme: https",
+            ":path: /index.html",
+            ":authority: www.example.com",
+            "custom-key: custom-value",
+        ],
     ];
     let plain = [
         "8286 8441 0f77 7777 2e65 7861 6d70 6c65 2e63 6f6d",
@@ -76,11 +92,22 @@ fn the_examples_of_the_rfc() {
     let date = "date: Mon, 21 Oct 2013 20:13:21 GMT";
     let location = "location: https://www.example.com";
     let responses = [
-        ("3fe101 4882 6402 5885 aec3 771a 4b61 96d0 7abe 9410 54d4 44a8 2005 9504 0b81 66e0 82a6 2d1b ff6e 919d 29ad 1718 63c7 8f0b 97c8 e9ae 82ae 43d3",
-         vec![":status: 302", "cache-control: private", date, location]),
+        (
+            "3fe101 4882 6402 5885 aec3 771a 4b61 96d0 7abe 9410 54d4 44a8 2005 9504 0b81 66e0 82a6 2d1b ff6e 919d 29ad 1718 63c7 8f0b 97c8 e9ae 82ae 43d3",
+            vec![":status: 302", "cache-control: private", date, location],
+        ),
         ("4883 640e ffc1 c0bf", vec![":status: 307", "cache-control: private", date, location]),
-        ("88c1 6196 d07a be94 1054 d444 a820 0595 040b 8166 e084 a62d 1bff c05a 839b d9ab 77ad 94e7 821d d7f2 e6c7 b335 dfdf cd5b 3960 d5af 2708 7f36 72c1 ab27 0fb5 291f 9587 3160 65c0 03ed 4ee5 b106 3d50 07",
-         vec![":status: 200", "cache-control: private", "date: Mon, 21 Oct 2013 20:13:22 GMT", location, "content-encoding: gzip", "set-cookie: foo=ASDJKHQKBZXOQWEOPIUAXQWEOIU; max-age=3600; version=1"]),
+        (
+            "88c1 6196 d07a be94 1054 d444 a820 0595 040b 8166 e084 a62d 1bff c05a 839b d9ab 77ad 94e7 821d d7f2 e6c7 b335 dfdf cd5b 3960 d5af 2708 7f36 72c1 ab27 0fb5 291f 9587 3160 65c0 03ed 4ee5 b106 3d50 07",
+            vec![
+                ":status: 200",
+                "cache-control: private",
+                "date: Mon, 21 Oct 2013 20:13:22 GMT",
+                location,
+                "content-encoding: gzip",
+                "set-cookie: foo=ASDJKHQKBZXOQWEOPIUAXQWEOIU; max-age=3600; version=1",
+            ],
+        ),
     ];
     let mut decoder = Decoder::begun();
     for (block, expected) in responses {
@@ -96,7 +123,10 @@ fn what_was_missed_is_unknown_and_what_follows_is_not() {
     let block = hex("be 400a 6375 7374 6f6d 2d6b 6579 0161 be bf 7e 0162");
     let fields = decode(&mut decoder, &block, 99).unwrap();
     let a = Some(b"a".to_vec());
-    assert_eq!(fields, [(None, None), (name(), a.clone()), (name(), a), (None, None), (name(), Some(b"b".to_vec()))]);
+    assert_eq!(
+        fields,
+        [(None, None), (name(), a.clone()), (name(), a), (None, None), (name(), Some(b"b".to_vec()))]
+    );
     decoder.lose();
     assert_eq!(decode(&mut decoder, &hex("be"), 1).unwrap(), [(None, None)]);
     // The table is emptied and grows again.
@@ -130,8 +160,10 @@ struct Block {
 
 fn block() -> impl Strategy<Value = Block> {
     const NAMES: [&str; 6] = [":path", ":authority", "cookie", "accept", "x-a", "x-b"];
-    let name = (0..8usize, vec(b'a'..=b'z', 1..30)).prop_map(|(at, other)| NAMES.get(at).map_or(other, |name| name.as_bytes().to_vec()));
-    let value = prop_oneof![3 => vec(b'a'..b'c', 0..2), 2 => vec(b' '..=b'~', 0..60), 1 => vec(any::<u8>(), 0..20)];
+    let name = (0..8usize, vec(b'a'..=b'z', 1..30))
+        .prop_map(|(at, other)| NAMES.get(at).map_or(other, |name| name.as_bytes().to_vec()));
+    let value =
+        prop_oneof![3 => vec(b'a'..b'c', 0..2), 2 => vec(b' '..=b'~', 0..60), 1 => vec(any::<u8>(), 0..20)];
     // Huffman for name and value, and with indexing, never, or the best representation.
     let flags = (0..4u8, prop_oneof![Just(0u8), Just(4), Just(8), Just(0x14), Just(0x10), Just(0x18)]);
     let field = (name, value, flags).prop_map(|(name, value, (huffman, kind))| (name, value, huffman | kind));

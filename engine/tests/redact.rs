@@ -59,7 +59,9 @@ fn redact(policy: &Policy, tape: &Tape) -> Tape {
 /// All bytes of a direction that were kept.
 fn bytes(tape: &Tape, of: Direction) -> Vec<u8> {
     let data = tape.events.iter().filter_map(|recorded| match &recorded.what {
-        What::Data { direction, payload, tail, .. } if *direction == of => Some([&payload[..], tail].concat()),
+        What::Data { direction, payload, tail, .. } if *direction == of => {
+            Some([&payload[..], tail].concat())
+        }
         _ => None,
     });
     data.collect::<Vec<_>>().concat()
@@ -114,7 +116,8 @@ fn a_secret_that_ends_a_body_does_not_take_the_next_message_with_it() {
 
 #[test]
 fn methods_that_nobody_registered_are_methods_where_a_message_must_begin() {
-    let tape = Tape::accept().bytewise(RECV, "BREW /?sig=a HTTP/1.1\r\n\r\nBREW / HTTP/1.1\r\nCookie: b\r\n\r\n");
+    let tape =
+        Tape::accept().bytewise(RECV, "BREW /?sig=a HTTP/1.1\r\n\r\nBREW / HTTP/1.1\r\nCookie: b\r\n\r\n");
     let masked = "BREW /?sig=* HTTP/1.1\r\n\r\nBREW / HTTP/1.1\r\nCookie: *\r\n\r\n";
     for policy in policies() {
         assert_eq!(text(&redact(&policy, &tape), RECV), masked);
@@ -134,7 +137,10 @@ fn what_may_continue_a_secret_after_a_gap_is_masked_to_the_end_of_its_line() {
     assert_eq!(text(&standard(begins), RECV), "GET /?token=** HTTP/1.1\r\nCookie: *\r\n\r\n");
     let repeated = standard(Tape::accept().recv(head).twice());
     assert!(!text(&repeated, RECV).contains("secret"));
-    let body = Tape::accept().recv("POST / HTTP/1.1\r\nContent-Length: 30\r\n\r\n0123").blind(RECV, 6).recv("01234567890123456789");
+    let body = Tape::accept()
+        .recv("POST / HTTP/1.1\r\nContent-Length: 30\r\n\r\n0123")
+        .blind(RECV, 6)
+        .recv("01234567890123456789");
     assert!(text(&standard(body), RECV).ends_with("012301234567890123456789"));
 }
 
@@ -174,7 +180,10 @@ fn headers_only_keeps_heads_and_framing() {
     let masked = redact(&policy, &tape);
     assert_eq!(
         text(&masked, RECV),
-        format!("POST /a HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n***HEAD / HTTP/1.1\r\nCookie: *\r\n\r\nGET / HTTP/1.1\r\nUpgrade: x\r\n\r\n{}", "*".repeat(18))
+        format!(
+            "POST /a HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n***HEAD / HTTP/1.1\r\nCookie: *\r\n\r\nGET / HTTP/1.1\r\nUpgrade: x\r\n\r\n{}",
+            "*".repeat(18)
+        )
     );
     let sent = text(&masked, SEND);
     assert!(sent.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\n***\r\n0\r\nT: v\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"), "{sent}");
@@ -201,25 +210,35 @@ fn blanks() -> impl Strategy<Value = &'static str> {
 /// A header field with a secret.
 fn secret_field() -> impl Strategy<Value = Vec<Piece>> {
     let name = prop_oneof![
-        Just("Authorization"), Just("COOKIE"), Just("set-cookie"), Just("x-Api-Key"), Just("Proxy-authorization"),
+        Just("Authorization"),
+        Just("COOKIE"),
+        Just("set-cookie"),
+        Just("x-Api-Key"),
+        Just("Proxy-authorization"),
     ];
-    (name, blanks(), blanks(), vec(secret(), 1..4), any::<bool>()).prop_map(|(name, before, after, parts, folded)| {
-        let mut pieces = vec![Piece(format!("{name}{before}:{after}"), false)];
-        for (at, part) in parts.into_iter().enumerate() {
-            if at > 0 && folded {
-                pieces.push(Piece("\r\n \t".into(), false));
+    (name, blanks(), blanks(), vec(secret(), 1..4), any::<bool>()).prop_map(
+        |(name, before, after, parts, folded)| {
+            let mut pieces = vec![Piece(format!("{name}{before}:{after}"), false)];
+            for (at, part) in parts.into_iter().enumerate() {
+                if at > 0 && folded {
+                    pieces.push(Piece("\r\n \t".into(), false));
+                }
+                pieces.push(Piece(if at > 0 && !folded { format!(" {part}") } else { part }, true));
             }
-            pieces.push(Piece(if at > 0 && !folded { format!(" {part}") } else { part }, true));
-        }
-        pieces.push(Piece("\r\n".into(), false));
-        pieces
-    })
+            pieces.push(Piece("\r\n".into(), false));
+            pieces
+        },
+    )
 }
 
 /// A text with query parameters.
 fn query() -> impl Strategy<Value = Vec<Piece>> {
     let key = prop_oneof![
-        Just("token"), Just("Sig"), Just("X-Amz-Signature"), Just("AWSAccessKeyId"), Just("%70assword"),
+        Just("token"),
+        Just("Sig"),
+        Just("X-Amz-Signature"),
+        Just("AWSAccessKeyId"),
+        Just("%70assword"),
         Just("user%5Bsecret%5D"),
     ];
     let pair = prop_oneof![
@@ -239,7 +258,12 @@ fn query() -> impl Strategy<Value = Vec<Piece>> {
 fn field() -> impl Strategy<Value = Vec<Piece>> {
     prop_oneof![
         secret_field(),
-        query().prop_map(|query| [vec![Piece("Referer: http://h/p".into(), false)], query, vec![Piece("\r\n".into(), false)]].concat()),
+        query().prop_map(|query| [
+            vec![Piece("Referer: http://h/p".into(), false)],
+            query,
+            vec![Piece("\r\n".into(), false)]
+        ]
+        .concat()),
         "x-[a-z]{1,9}: [a-z:= ]{0,20}\r\n".prop_map(|field| vec![Piece(field, false)]),
     ]
 }
@@ -321,7 +345,10 @@ fn turn() -> impl Strategy<Value = Turn> {
 }
 
 fn render(pieces: &[Piece], masked: bool) -> String {
-    pieces.iter().map(|piece| if masked && piece.1 { "*".repeat(piece.0.len()) } else { piece.0.clone() }).collect()
+    pieces
+        .iter()
+        .map(|piece| if masked && piece.1 { "*".repeat(piece.0.len()) } else { piece.0.clone() })
+        .collect()
 }
 
 /// How the bytes are cut into calls.
@@ -348,7 +375,9 @@ fn calls(mut tape: Tape, direction: Direction, bytes: &str, cut: &Cut) -> Tape {
 /// The turns, so many at once.
 fn record(mut tape: Tape, turns: &[Turn], batch: usize, cut: &Cut) -> Tape {
     for turns in turns.chunks(batch) {
-        let side = |of: fn(&Turn) -> &Vec<Piece>| turns.iter().map(|turn| render(of(turn), false)).collect::<String>();
+        let side = |of: fn(&Turn) -> &Vec<Piece>| {
+            turns.iter().map(|turn| render(of(turn), false)).collect::<String>()
+        };
         tape = calls(tape, RECV, &side(|turn| &turn.request), cut);
         tape = calls(tape, SEND, &side(|turn| &turn.response), cut);
     }
@@ -384,9 +413,8 @@ fn assert_same_requests(tape: &Tape, masked: &Tape) {
         seen.0
     };
     let (was, is) = (run(tape), run(masked));
-    let queryless = |seen: &[Seen]| {
-        seen.iter().map(|seen| Seen { query: None, ..seen.clone() }).collect::<Vec<_>>()
-    };
+    let queryless =
+        |seen: &[Seen]| seen.iter().map(|seen| Seen { query: None, ..seen.clone() }).collect::<Vec<_>>();
     assert_eq!(queryless(&was), queryless(&is));
     for (was, is) in was.iter().zip(&is) {
         assert_eq!(was.query.as_ref().map(String::len), is.query.as_ref().map(String::len));
@@ -498,10 +526,14 @@ proptest! {
 #[test]
 #[ignore = "a measurement"]
 fn speed() {
-    let json: Vec<u8> = br#"{"id":12345,"name":"A product with a name","price":12.5,"tags":["a","b","c"]},"#.repeat(900);
-    let html: Vec<u8> = br#"<li class="item"><a href="/shop/item?id=12&amp;page=3" title="An item">item</a>: 12.50</li>
-"#.repeat(700);
-    let random: Vec<u8> = (0..65536u64).map(|n| (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect();
+    let json: Vec<u8> =
+        br#"{"id":12345,"name":"A product with a name","price":12.5,"tags":["a","b","c"]},"#.repeat(900);
+    let html: Vec<u8> =
+        br#"<li class="item"><a href="/shop/item?id=12&amp;page=3" title="An item">item</a>: 12.50</li>
+"#
+        .repeat(700);
+    let random: Vec<u8> =
+        (0..65536u64).map(|n| (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect();
     for (name, body) in [("json", json), ("html", html), ("random", random)] {
         for policy in policies() {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len() << 20);

@@ -32,7 +32,10 @@ struct Side {
 #[derive(Debug)]
 enum Protocol {
     /// HTTP/1.x, or any text.
-    Text { framer: Framer, scanner: Scanner },
+    Text {
+        framer: Framer,
+        scanner: Scanner,
+    },
     Http2(Box<Frames>),
 }
 

@@ -349,7 +349,11 @@ impl Framer {
         let any_method = trust == Trust::Boundary && sure;
         let line = if known == 0 { bytes } else { probe };
         let good = if memchr(b'\n', line).is_some() {
-            let request = if trust == Trust::Boundary { head::may_be_request(line) } else { head::begins_request_line(line) };
+            let request = if trust == Trust::Boundary {
+                head::may_be_request(line)
+            } else {
+                head::begins_request_line(line)
+            };
             return if request || status(line) { Verdict::Begins } else { Verdict::Not };
         } else if strict && trust == Trust::Unknown {
             false
@@ -397,14 +401,12 @@ impl Framer {
         if line.capacity() <= SPARE {
             self.line = line;
         }
-        match result {
-            Some(event) => Step { length: end + 1, region: Region::Head, event },
-            None => {
-                asked.lose(self.is_response());
-                self.enter(if self.spoken { Phase::Lost } else { Phase::Opaque });
-                step(end + 1, Region::Other)
-            }
+        if let Some(event) = result {
+            return Step { length: end + 1, region: Region::Head, event };
         }
+        asked.lose(self.is_response());
+        self.enter(if self.spoken { Phase::Lost } else { Phase::Opaque });
+        step(end + 1, Region::Other)
     }
 
     /// Takes a line. None when it makes no sense.

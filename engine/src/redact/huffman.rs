@@ -238,7 +238,14 @@ mod tests {
 
     #[test]
     fn a_mask_depends_on_count_and_bits_only() {
-        let texts = [&b"Bearer abc.def-0123456789_XYZ"[..], b"aaaa", b"~~~~{}", b"\0\x01\xff\xc3\xa9", b"*", b"&&&&;;;;"];
+        let texts = [
+            &b"Bearer abc.def-0123456789_XYZ"[..],
+            b"aaaa",
+            b"~~~~{}",
+            b"\0\x01\xff\xc3\xa9",
+            b"*",
+            b"&&&&;;;;",
+        ];
         for text in texts {
             let bytes = encode(text);
             for cut in 1..=bytes.len() {

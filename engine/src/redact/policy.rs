@@ -220,7 +220,9 @@ struct Names {
 impl Names {
     fn new(names: &[&str]) -> Self {
         let mut all = Self { list: Vec::new(), lengths: 0, ends: 0 };
-        names.iter().for_each(|name| all.add((*name).to_owned()));
+        for name in names {
+            all.add((*name).to_owned());
+        }
         all
     }
 
@@ -264,7 +266,9 @@ mod tests {
         for name in ["Authorization", "SET-COOKIE", "x-session"] {
             assert!(policy.is_header(name.as_bytes()), "{name}");
         }
-        for name in ["pin", "AWSAccessKeyId", "acce%73s_token", "%74oke%6E", "user[password]", "user%5bpassword%5D"] {
+        for name in
+            ["pin", "AWSAccessKeyId", "acce%73s_token", "%74oke%6E", "user[password]", "user%5bpassword%5D"]
+        {
             assert!(policy.is_query_key(name.as_bytes()), "{name}");
         }
         for name in ["", "tok", "token2", "%", "%74oke%6", "key", "user[name]", "password]x"] {

@@ -228,11 +228,7 @@ impl Decoder {
 
     /// The field that is being read, or was read last.
     pub fn field(&self) -> Field<'_> {
-        Field {
-            name: self.name.get(),
-            value: self.value.get(),
-            never_indexed: self.kind == Literal::Never,
-        }
+        Field { name: self.name.get(), value: self.value.get(), never_indexed: self.kind == Literal::Never }
     }
 
     fn advance(&mut self, block: &[u8], at: &mut usize) -> Result<Option<Step>, Error> {

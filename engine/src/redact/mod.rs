@@ -115,18 +115,15 @@ impl Redactor {
         let mut payload = Output::new(data.payload, &mut payload_scratch);
         let mut tail = Output::new(data.tail, &mut tail_scratch);
         let known = Self::lookup(&mut self.connections, &self.closed, self.max_connections, id);
-        match known {
-            Some(known) => {
-                let begun = known.begun;
-                let connection = known.sources[data.source as usize].get_or_insert_with(|| {
-                    Box::new(if begun { Connection::begun() } else { Connection::found() })
-                });
-                connection.data(&self.policy, data, &mut payload, &mut tail);
-            }
-            None => {
-                payload.fill(0..data.payload.len());
-                tail.fill(0..data.tail.len());
-            }
+        if let Some(known) = known {
+            let begun = known.begun;
+            let connection = known.sources[data.source as usize].get_or_insert_with(|| {
+                Box::new(if begun { Connection::begun() } else { Connection::found() })
+            });
+            connection.data(&self.policy, data, &mut payload, &mut tail);
+        } else {
+            payload.fill(0..data.payload.len());
+            tail.fill(0..data.tail.len());
         }
         let changed = (payload.is_changed(), tail.is_changed());
         self.payload = payload_scratch;

@@ -4,14 +4,17 @@
 //! microseconds from the order of their times when several CPUs are at work. They are held back for a
 //! moment, sorted by `(ts_ns, cpu, seq)` and released once nothing earlier can come.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, net::SocketAddr};
 
 use beyla_schema::{
-    event::{Body, Event, Loss, Process},
+    event::{Body, Endpoint, Event, Listen, Loss, Open, Origin, Process, Transport},
     wire::Record,
 };
 
-use crate::{convert, target::Facts};
+use crate::{
+    convert,
+    target::{Facts, Runtime},
+};
 
 /// How long a record is held back. The time between the reading of the clock and the reservation of room is
 /// microseconds, but the CPU of a virtual machine can be taken away in between.
@@ -51,8 +54,14 @@ pub struct Row {
 pub enum RowKind {
     /// A process: what happened to it, who forked it, and what is known of it.
     Process(Option<beyla_schema::event::Change>, u32, Facts),
+    /// A connection that was there when its process was found: its id and addresses.
+    Open(u64, SocketAddr, SocketAddr),
+    /// A socket that was listening when its process was found: its id and address.
+    Listen(u64, SocketAddr),
     /// Cumulative losses to a cause.
     Loss(&'static str, u64),
+    /// Cumulative count of what the kernel programs saw.
+    Seen(u64),
     /// The capture ended.
     End(&'static str),
 }
@@ -60,6 +69,7 @@ pub enum RowKind {
 impl Row {
     fn with_event<T>(&self, each: impl FnOnce(&Event<'_>) -> T) -> T {
         let executable;
+        let mut connection = 0;
         let body = match &self.kind {
             RowKind::Process(change, parent, facts) => {
                 executable = facts.executable.to_string_lossy();
@@ -67,11 +77,30 @@ impl Row {
                 Body::Process(Process {
                     change: *change,
                     parent,
+                    started_ns: facts.started_ns,
                     executable: &executable,
+                    command_line: &facts.command_line,
+                    cgroup: &facts.cgroup,
+                    container: &facts.container,
+                    runtime: facts.runtime.map_or("", Runtime::name),
                     service: &facts.service,
                 })
             }
+            &RowKind::Open(id, local, remote) => {
+                connection = id;
+                Body::Open(Open {
+                    origin: Origin::Found,
+                    transport: Transport::Tcp,
+                    local: Endpoint::Inet(local),
+                    remote: Endpoint::Inet(remote),
+                })
+            }
+            &RowKind::Listen(id, address) => {
+                connection = id;
+                Body::Listen(Listen { transport: Transport::Tcp, address: Endpoint::Inet(address) })
+            }
             RowKind::Loss(cause, count) => Body::Loss(Loss { cause, count: *count }),
+            &RowKind::Seen(count) => Body::Seen(count),
             RowKind::End(reason) => Body::End(reason),
         };
         each(&Event {
@@ -80,7 +109,8 @@ impl Row {
             seq: self.seq,
             pid: self.pid,
             tid: self.pid,
-            connection: 0,
+            connection,
+            carried: false,
             body,
         })
     }
@@ -144,8 +174,12 @@ impl Order {
         drained_ns: u64,
         each: impl FnMut(&Event<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let until = drained_ns.saturating_sub(HOLD_NS);
-        self.release_until(until, each)
+        self.release_until(Self::released_until(drained_ns), each)
+    }
+
+    /// The latest time of what is released at `drained_ns`.
+    pub fn released_until(drained_ns: u64) -> u64 {
+        drained_ns.saturating_sub(HOLD_NS)
     }
 
     /// Releases everything.

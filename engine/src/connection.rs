@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use beyla_schema::event::{Close, Data, Direction, Event, Open, Origin, Source};
+use beyla_schema::event::{Close, Data, Direction, Event, Open, Origin, Source, Transport};
 use beyla_schema::request::{EndReason, Kind};
 
 use crate::Sink;
@@ -60,10 +60,15 @@ impl Connection {
         }
     }
 
-    /// Learns the addresses; and, if nothing has moved yet, that every byte from here on will be seen.
-    pub(crate) fn open(&mut self, open: &Open) {
-        self.local = Some(canonical(open.local));
-        self.remote = Some(canonical(open.remote));
+    /// Learns the addresses; and, if nothing has moved yet, that every byte from here on will be seen. What is
+    /// `carried` over from another part of the capture may have moved bytes there.
+    pub(crate) fn open(&mut self, open: &Open<'_>, carried: bool) {
+        self.local = open.local.inet().map(canonical);
+        self.remote = open.remote.inet().map(canonical);
+        if open.transport == Transport::Udp {
+            self.state = State::Opaque;
+            return;
+        }
         let kind = match open.origin {
             Origin::Accept => Some(Kind::Server),
             Origin::Connect => Some(Kind::Client),
@@ -72,7 +77,7 @@ impl Connection {
         if let (Some(kind), Role::Unknown) = (kind, self.role) {
             self.role = Role::Known(kind);
         }
-        if self.calls == 0 {
+        if self.calls == 0 && !carried {
             self.received = Stream::BEGUN;
             self.sent = Stream::BEGUN;
             if kind.is_some() {

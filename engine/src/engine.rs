@@ -65,6 +65,9 @@ pub struct Engine {
     connections: FxHashMap<u64, Connection>,
     closed: FxHashSet<u64>,
     closed_order: VecDeque<u64>,
+    /// What was lost and seen in parts of the capture that come before the first one given.
+    lost_before: FxHashMap<Box<str>, u64>,
+    seen_before: u64,
     shared: Shared,
 }
 
@@ -86,7 +89,7 @@ impl Engine {
         match event.body {
             Body::Open(open) => {
                 if let Some((connection, _)) = self.connection(event.connection) {
-                    connection.open(&open);
+                    connection.open(&open, event.carried);
                 }
             }
             Body::Data(data) => match self.connection(event.connection) {
@@ -102,12 +105,12 @@ impl Engine {
                 }
             }
             Body::Process(process) => self.process(event.pid, &process),
-            Body::Loss(loss) => {
-                let losses = &mut self.shared.stats.losses;
-                match losses.get_mut(loss.cause) {
-                    Some(count) => *count = loss.count,
-                    None => drop(losses.insert(loss.cause.to_owned(), loss.count)),
+            Body::Loss(loss) => self.loss(loss.cause, loss.count, event.carried),
+            Body::Seen(count) => {
+                if event.carried && self.shared.stats.seen == 0 {
+                    self.seen_before = count;
                 }
+                self.shared.stats.seen = count.saturating_sub(self.seen_before);
             }
             Body::End(reason) => self.shared.stats.end = Some(reason.to_owned()),
             Body::Listen(_) => {}
@@ -152,6 +155,20 @@ impl Engine {
         }
         self.closed_order.push_back(id);
         self.closed.insert(id);
+    }
+
+    fn loss(&mut self, cause: &str, count: u64, carried: bool) {
+        let losses = &mut self.shared.stats.losses;
+        if !losses.contains_key(cause) {
+            losses.insert(cause.to_owned(), 0);
+            if carried {
+                self.lost_before.insert(cause.into(), count);
+            }
+        }
+        let before = self.lost_before.get(cause).copied().unwrap_or(0);
+        if let Some(lost) = losses.get_mut(cause) {
+            *lost = count.saturating_sub(before);
+        }
     }
 
     fn process(&mut self, pid: u32, process: &Process<'_>) {

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-pub use crate::wire::{Call, Change, Direction, Origin};
+pub use crate::wire::{Call, Change, Direction, Origin, Transport};
 
 /// Turns event time into wall time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct Event<'a> {
     pub tid: u32,
     /// Socket cookie of the connection; 0 when the event concerns none.
     pub connection: u64,
+    /// A copy of what an earlier part of a rotated capture has, so that this part can be read alone.
+    pub carried: bool,
     /// What happened.
     pub body: Body<'a>,
 }
@@ -43,30 +45,62 @@ pub struct Event<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Body<'a> {
     /// A connection was established or seen for the first time.
-    Open(Open),
+    Open(Open<'a>),
     /// A call moved bytes.
     Data(Data<'a>),
     /// A connection, or one direction of it, ended.
     Close(Close),
-    /// A socket began to listen.
-    Listen(SocketAddr),
+    /// A socket began to listen, or was listening when the capture found it.
+    Listen(Listen<'a>),
     /// A process appeared, changed or ended.
     Process(Process<'a>),
     /// Cumulative count of what was lost to one cause.
     Loss(Loss<'a>),
+    /// Cumulative count of what the kernel programs saw: recorded or lost.
+    Seen(u64),
     /// The capture ended, and why: `signal`, `duration`, `command_exit`, ...
     End(&'a str),
 }
 
 /// A connection and its addresses.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Open {
+pub struct Open<'a> {
     /// How it came to be known, which also says who called whom.
     pub origin: Origin,
+    /// What carries its bytes.
+    pub transport: Transport,
     /// Address of the captured process.
-    pub local: SocketAddr,
+    pub local: Endpoint<'a>,
     /// Address of its peer.
-    pub remote: SocketAddr,
+    pub remote: Endpoint<'a>,
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint<'a> {
+    /// IP address and port.
+    Inet(SocketAddr),
+    /// Path of a unix socket, `@name` for an abstract one; empty when it has none.
+    Unix(&'a str),
+}
+
+impl Endpoint<'_> {
+    /// The IP address and port, of those that have one.
+    pub fn inet(self) -> Option<SocketAddr> {
+        match self {
+            Self::Inet(address) => Some(address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+/// A listening socket.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Listen<'a> {
+    /// What it accepts.
+    pub transport: Transport,
+    /// Where.
+    pub address: Endpoint<'a>,
 }
 
 /// Bytes that one call moved.
@@ -114,16 +148,26 @@ pub struct Close {
     pub sent: u64,
 }
 
-/// A process of the capture.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A process of the capture. Texts are empty where nothing is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Process<'a> {
     /// What happened to it. None: it was running when the capture found it.
     pub change: Option<Change>,
     /// The process that forked it; 0 when not known.
     pub parent: u32,
-    /// Path of its executable; empty when not known.
+    /// When it started: nanoseconds since 1970-01-01 UTC.
+    pub started_ns: Option<i64>,
+    /// Path of its executable.
     pub executable: &'a str,
-    /// Service name: what the operator called it, else the file name of the executable. Empty when not known.
+    /// Its arguments, separated by blanks.
+    pub command_line: &'a str,
+    /// Path of its control group.
+    pub cgroup: &'a str,
+    /// Id of the container it runs in.
+    pub container: &'a str,
+    /// What runs it: `go`, `node`, `python`, `java`, `ruby`, `rust` or `other`.
+    pub runtime: &'a str,
+    /// Service name: what the operator called it, else the file name of the executable.
     pub service: &'a str,
 }
 
@@ -134,6 +178,21 @@ pub struct Loss<'a> {
     pub cause: &'a str,
     /// How often, since the capture began.
     pub count: u64,
+}
+
+/// Whether a loss of this cause is an event that is missing: what was seen is what was recorded and the counts of
+/// these. Other causes take parts of an event away, or count what is none.
+pub fn loses_records(cause: &str) -> bool {
+    const CAUSES: [&str; 7] = [
+        "ring_full",
+        "writer_behind",
+        "storage_full",
+        "descriptor_gone",
+        "message_limit",
+        "undecoded",
+        "unaccounted",
+    ];
+    CAUSES.contains(&cause)
 }
 
 macro_rules! names {
@@ -157,6 +216,7 @@ macro_rules! names {
 pub(crate) use names;
 
 names!(pub Direction { Receive = "receive", Send = "send" });
+names!(pub Transport { Tcp = "tcp", Udp = "udp", Unix = "unix" });
 names!(pub Source { Socket = "socket", OpenSsl = "openssl", Go = "go" });
 names!(pub Origin { Accept = "accept", Connect = "connect", Found = "found" });
 names!(pub Change { Start = "start", Exec = "exec", Exit = "exit", Adopt = "adopt" });
@@ -173,5 +233,6 @@ names!(pub Call {
     Sendmmsg = "sendmmsg",
     Sendfile = "sendfile",
     Splice = "splice",
+    IoUring = "io_uring",
     Other = "other",
 });

@@ -5,7 +5,10 @@
 use std::fs::File;
 
 use beyla_schema::{
-    event::{Body, Call, Change, Close, Data, Direction, Event, Loss, Open, Origin, Process, Source},
+    event::{
+        Body, Call, Change, Close, Data, Direction, Endpoint, Event, Listen, Loss, Open, Origin, Process,
+        Source, Transport,
+    },
     file::{
         ClockSample, Error, EventReader, EventWriter, Host, Metadata, Probe, Projection, VERSION, Version,
     },
@@ -28,7 +31,9 @@ fn metadata(schema_version: Version) -> Metadata {
         ring_bytes: 1 << 24,
         redaction: "none".into(),
         probes: vec![Probe { name: "sk_data_ready".into(), failure: None }],
-        late_rows: 0,
+        redacted_headers: vec!["cookie".into()],
+        part: Some(2),
+        ..Metadata::default()
     }
 }
 
@@ -40,10 +45,20 @@ fn events() -> Vec<Event<'static>> {
         pid: 17,
         tid: 18,
         connection,
+        carried: false,
         body,
     };
-    let process =
-        Process { change: Some(Change::Start), parent: 1, executable: "/bin/shop", service: "shop" };
+    let process = Process {
+        change: Some(Change::Start),
+        parent: 1,
+        started_ns: Some(1_700_000_000_000_000_000),
+        executable: "/bin/shop",
+        command_line: "shop --port 8080",
+        cgroup: "/system.slice/shop.service",
+        container: "",
+        runtime: "go",
+        service: "shop",
+    };
     let data = Data {
         direction: Direction::Receive,
         source: Source::Socket,
@@ -56,17 +71,39 @@ fn events() -> Vec<Event<'static>> {
     };
     vec![
         event(0, 0, Body::Process(process)),
-        event(1, 0, Body::Process(Process { change: None, parent: 0, executable: "", service: "" })),
-        event(2, 9, Body::Listen("[::]:8080".parse().unwrap())),
+        event(1, 0, Body::Process(Process::default())),
+        event(
+            2,
+            9,
+            Body::Listen(Listen {
+                transport: Transport::Tcp,
+                address: Endpoint::Inet("[::]:8080".parse().unwrap()),
+            }),
+        ),
         event(
             3,
             u64::MAX,
             Body::Open(Open {
                 origin: Origin::Accept,
-                local: "127.0.0.1:8080".parse().unwrap(),
-                remote: "[::ffff:127.0.0.1]:5000".parse().unwrap(),
+                transport: Transport::Tcp,
+                local: Endpoint::Inet("127.0.0.1:8080".parse().unwrap()),
+                remote: Endpoint::Inet("[::ffff:127.0.0.1]:5000".parse().unwrap()),
             }),
         ),
+        Event {
+            carried: true,
+            ..event(
+                3,
+                8,
+                Body::Open(Open {
+                    origin: Origin::Found,
+                    transport: Transport::Unix,
+                    local: Endpoint::Unix("/run/shop.sock"),
+                    remote: Endpoint::Unix(""),
+                }),
+            )
+        },
+        event(3, 0, Body::Seen(u64::MAX)),
         event(4, u64::MAX, Body::Data(data)),
         event(
             5,
@@ -106,7 +143,7 @@ fn events_and_metadata_come_back_as_written() {
     let (_folder, path) = write(VERSION);
     let mut reader = EventReader::open(File::open(&path).unwrap(), Projection::All).unwrap();
     assert_eq!(reader.metadata(), &metadata(VERSION));
-    assert_eq!(reader.rows(), 10);
+    assert_eq!(reader.rows(), 12);
     let mut expected = events().into_iter();
     while reader.next_batch(|event| assert_eq!(Some(*event), expected.next())).unwrap().is_some() {}
     assert_eq!(expected.next(), None);
@@ -127,7 +164,7 @@ fn pairing_projection_loses_nothing_that_pairing_needs() {
         .unwrap()
         .is_some()
     {}
-    assert_eq!(bodies.len(), 10);
+    assert_eq!(bodies.len(), 12);
     assert!(bodies[0]);
 }
 

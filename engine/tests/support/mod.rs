@@ -10,7 +10,9 @@
 use std::net::SocketAddr;
 
 use beyla_engine::{Config, Engine, Sink, Stats};
-use beyla_schema::event::{Body, Call, Close, Data, Direction, Event, Open, Origin, Process, Source};
+use beyla_schema::event::{
+    Body, Call, Close, Data, Direction, Endpoint, Event, Open, Origin, Process, Source, Transport,
+};
 use beyla_schema::request::{EndReason, Kind, Protocol, Request};
 
 pub const LOCAL: &str = "10.0.0.1:8080";
@@ -27,7 +29,7 @@ pub struct Recorded {
 
 #[derive(Clone, Debug)]
 pub enum What {
-    Open(Open),
+    Open(Open<'static>),
     Data {
         direction: Direction,
         position: u64,
@@ -67,7 +69,12 @@ impl Tape {
 
     pub fn open(origin: Origin, local: &str, remote: &str) -> Self {
         let address = |text: &str| text.parse::<SocketAddr>().unwrap();
-        Self::bare().event(What::Open(Open { origin, local: address(local), remote: address(remote) }))
+        Self::bare().event(What::Open(Open {
+            origin,
+            transport: Transport::Tcp,
+            local: Endpoint::Inet(address(local)),
+            remote: Endpoint::Inet(address(remote)),
+        }))
     }
 
     pub fn accept() -> Self {
@@ -180,7 +187,7 @@ impl Tape {
     pub fn run(&self) -> (Vec<Seen>, Stats) {
         let mut engine = Engine::new(self.config);
         let mut seen = Collect::default();
-        let service = Process { change: None, parent: 0, executable: "/bin/shop", service: "shop" };
+        let service = Process { executable: "/bin/shop", service: "shop", ..Process::default() };
         engine.push(&event(0, 0, Body::Process(service)), &mut seen);
         for recorded in &self.events {
             recorded.push(&mut engine, &mut seen);
@@ -227,7 +234,7 @@ impl Recorded {
 }
 
 pub fn event(ts_ns: u64, connection: u64, body: Body<'_>) -> Event<'_> {
-    Event { ts_ns, cpu: 0, seq: ts_ns, pid: 42, tid: 43, connection, body }
+    Event { ts_ns, cpu: 0, seq: ts_ns, pid: 42, tid: 43, connection, carried: false, body }
 }
 
 /// A request that owns its texts.

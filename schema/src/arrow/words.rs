@@ -3,7 +3,10 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray, UInt8Array, UInt8Builder},
+    array::{
+        ArrayBuilder as _, ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray, UInt8Array,
+        UInt8Builder,
+    },
     compute::cast,
     datatypes::{DataType, UInt8Type},
     error::ArrowError,
@@ -32,11 +35,19 @@ impl<T: Copy> WordsBuilder<T> {
 
     /// Appends the word numbered `key`: the discriminant of a field-less enumeration whose `ALL` is in
     /// declaration order.
-    pub(super) fn append(&mut self, key: Option<u8>) {
-        self.keys.append_option(key);
+    pub(super) fn append(&mut self, key: u8) {
+        self.keys.append_value(key);
     }
 
-    pub(super) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+    /// Sets the word of `row`, which lies behind all words so far; there are nulls in between.
+    pub(super) fn set(&mut self, row: usize, key: u8) {
+        self.keys.append_nulls(row - self.keys.len());
+        self.keys.append_value(key);
+    }
+
+    /// Hands out a column of `rows`, with nulls behind the last word.
+    pub(super) fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        self.keys.append_nulls(rows - self.keys.len());
         let keys = self.keys.finish();
         Ok(Arc::new(DictionaryArray::try_new(keys, Arc::clone(&self.words))?))
     }

@@ -4,13 +4,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Error;
 use crate::event::Clock;
 
 /// The version of the file format that this crate writes.
-pub const VERSION: Version = Version { major: 1, minor: 0 };
+pub const VERSION: Version = Version { major: 1, minor: 1 };
 
 /// A version of the file format. Files of a newer major are refused; a newer minor only adds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Version {
     /// Changes when old readers would misread.
     pub major: u32,
@@ -25,7 +26,7 @@ impl fmt::Display for Version {
 }
 
 /// The capture as a whole: how it was made, where, and whether it is complete.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
     /// Version of the format.
     pub schema_version: Version,
@@ -45,12 +46,27 @@ pub struct Metadata {
     pub snaplen: u32,
     /// Size of the ring buffer, bytes.
     pub ring_bytes: u32,
-    /// Redaction policy: `none`.
+    /// Redaction policy: `default`, `headers-only` or `none`.
     pub redaction: String,
+    /// Names of headers whose values are masked.
+    #[serde(default)]
+    pub redacted_headers: Vec<String>,
+    /// Names of query parameters whose values are masked.
+    #[serde(default)]
+    pub redacted_parameters: Vec<String>,
     /// Kernel hooks, attached or not.
     pub probes: Vec<Probe>,
     /// Rows that arrived too late to be put in order; 0 in any capture seen so far.
     pub late_rows: u64,
+    /// Which part of a rotated capture this file is, from 1. None: the capture is one file.
+    #[serde(default)]
+    pub part: Option<u32>,
+    /// Made of what a capture that was killed had left: its last moments are missing.
+    #[serde(default)]
+    pub recovered: bool,
+    /// What the capture itself cost, up to when the file was finished.
+    #[serde(default)]
+    pub cost: Cost,
 }
 
 /// Facts of the captured machine.
@@ -88,7 +104,44 @@ pub struct Probe {
     pub failure: Option<String>,
 }
 
+/// What a capture costs the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Each kernel program that ran.
+    pub programs: Vec<ProgramCost>,
+    /// CPU time of the recorder, nanoseconds, of all its processes.
+    pub cpu_ns: u64,
+    /// Most memory the recorder had, bytes.
+    pub memory_bytes: u64,
+    /// Bytes written to disk, journal included.
+    pub written_bytes: u64,
+}
+
+/// What one kernel program cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramCost {
+    /// Name of the program.
+    pub name: String,
+    /// How often it ran.
+    pub runs: u64,
+    /// How long, nanoseconds, in total.
+    pub run_ns: u64,
+}
+
 impl Metadata {
+    /// Reads the version before the rest, which a newer major may have changed.
+    pub(super) fn parse(json: &str) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            schema_version: Version,
+        }
+        let Versioned { schema_version } = serde_json::from_str(json).map_err(Error::Metadata)?;
+        if schema_version.major > VERSION.major {
+            return Err(Error::NewerVersion { theirs: schema_version });
+        }
+        serde_json::from_str(json).map_err(Error::Metadata)
+    }
+
     /// Turns event time into wall time, by the first clock sample.
     pub fn clock(&self) -> Clock {
         self.clocks.first().map_or(Clock::default(), ClockSample::clock)

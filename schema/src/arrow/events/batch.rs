@@ -3,16 +3,19 @@
 use std::net::{IpAddr, SocketAddr};
 
 use arrow::{
-    array::{Array, AsArray, BinaryArray, PrimitiveArray, RecordBatch, StringArray},
+    array::{Array, AsArray, BinaryArray, BooleanArray, PrimitiveArray, RecordBatch, StringArray},
     compute::cast,
-    datatypes::{ArrowPrimitiveType, DataType, UInt16Type, UInt32Type, UInt64Type},
+    datatypes::{ArrowPrimitiveType, DataType, TimestampNanosecondType, UInt16Type, UInt32Type, UInt64Type},
     error::ArrowError,
 };
 
 use super::Kind;
 use crate::{
     arrow::words::Words,
-    event::{Body, Call, Change, Close, Data, Direction, Event, Loss, Open, Origin, Process, Source},
+    event::{
+        Body, Call, Change, Close, Data, Direction, Endpoint, Event, Listen, Loss, Open, Origin, Process,
+        Source, Transport,
+    },
 };
 
 /// A batch of rows, seen as events that borrow from it.
@@ -36,6 +39,7 @@ pub struct EventBatch {
     length: Column<UInt32Type>,
     payload: Option<BinaryArray>,
     tail: Option<BinaryArray>,
+    transport: Words<Transport>,
     local_address: Option<StringArray>,
     local_port: Column<UInt16Type>,
     remote_address: Option<StringArray>,
@@ -45,8 +49,14 @@ pub struct EventBatch {
     parent: Column<UInt32Type>,
     executable: Option<StringArray>,
     service: Option<StringArray>,
+    started: Column<TimestampNanosecondType>,
+    command_line: Option<StringArray>,
+    cgroup: Option<StringArray>,
+    container: Option<StringArray>,
+    runtime: Option<StringArray>,
     cause: Option<StringArray>,
     count: Column<UInt64Type>,
+    carried: Option<BooleanArray>,
 }
 
 /// A numeric column that may be absent.
@@ -72,6 +82,11 @@ fn texts(batch: &RecordBatch, name: &str) -> Result<Option<StringArray>, ArrowEr
 fn binaries(batch: &RecordBatch, name: &str) -> Result<Option<BinaryArray>, ArrowError> {
     let column = batch.column_by_name(name).map(|column| cast(column, &DataType::Binary)).transpose()?;
     Ok(column.map(|column| column.as_binary::<i32>().clone()))
+}
+
+fn flags(batch: &RecordBatch, name: &str) -> Result<Option<BooleanArray>, ArrowError> {
+    let column = batch.column_by_name(name).map(|column| cast(column, &DataType::Boolean)).transpose()?;
+    Ok(column.map(|column| column.as_boolean().clone()))
 }
 
 #[inline]
@@ -106,6 +121,7 @@ impl EventBatch {
             length: Column::read(batch, "length")?,
             payload: binaries(batch, "payload")?,
             tail: binaries(batch, "tail")?,
+            transport: Words::read(batch, "transport", Transport::from_name)?,
             local_address: texts(batch, "local_address")?,
             local_port: Column::read(batch, "local_port")?,
             remote_address: texts(batch, "remote_address")?,
@@ -115,8 +131,14 @@ impl EventBatch {
             parent: Column::read(batch, "parent")?,
             executable: texts(batch, "executable")?,
             service: texts(batch, "service")?,
+            started: Column::read(batch, "started")?,
+            command_line: texts(batch, "command_line")?,
+            cgroup: texts(batch, "cgroup")?,
+            container: texts(batch, "container")?,
+            runtime: texts(batch, "runtime")?,
             cause: texts(batch, "cause")?,
             count: Column::read(batch, "count")?,
+            carried: flags(batch, "carried")?,
         })
     }
 
@@ -134,10 +156,14 @@ impl EventBatch {
             Kind::Data => Body::Data(self.data(row)?),
             Kind::Open => Body::Open(Open {
                 origin: self.action(row).and_then(Origin::from_name).ok_or("open row without origin")?,
-                local: address(self.local_address.as_ref(), &self.local_port, row)?,
-                remote: address(self.remote_address.as_ref(), &self.remote_port, row)?,
+                transport: self.transport(row),
+                local: self.endpoint(self.local_address.as_ref(), &self.local_port, row)?,
+                remote: self.endpoint(self.remote_address.as_ref(), &self.remote_port, row)?,
             }),
-            Kind::Listen => Body::Listen(address(self.local_address.as_ref(), &self.local_port, row)?),
+            Kind::Listen => Body::Listen(Listen {
+                transport: self.transport(row),
+                address: self.endpoint(self.local_address.as_ref(), &self.local_port, row)?,
+            }),
             Kind::Close => Body::Close(Close {
                 direction: self.direction.get(row),
                 received: self.received.get(row).unwrap_or(0),
@@ -146,13 +172,19 @@ impl EventBatch {
             Kind::Process => Body::Process(Process {
                 change: self.action(row).and_then(Change::from_name),
                 parent: self.parent.get(row).unwrap_or(0),
+                started_ns: self.started.get(row),
                 executable: text(self.executable.as_ref(), row).unwrap_or(""),
+                command_line: text(self.command_line.as_ref(), row).unwrap_or(""),
+                cgroup: text(self.cgroup.as_ref(), row).unwrap_or(""),
+                container: text(self.container.as_ref(), row).unwrap_or(""),
+                runtime: text(self.runtime.as_ref(), row).unwrap_or(""),
                 service: text(self.service.as_ref(), row).unwrap_or(""),
             }),
             Kind::Loss => Body::Loss(Loss {
                 cause: text(self.cause.as_ref(), row).ok_or("loss row without cause")?,
                 count: self.count.get(row).ok_or("loss row without count")?,
             }),
+            Kind::Seen => Body::Seen(self.count.get(row).ok_or("seen row without count")?),
             Kind::End => Body::End(self.action(row).ok_or("end row without reason")?),
         };
         Ok(Some(Event {
@@ -162,6 +194,7 @@ impl EventBatch {
             pid: self.pid.get(row).unwrap_or(0),
             tid: self.tid.get(row).unwrap_or(0),
             connection: self.connection.get(row).unwrap_or(0),
+            carried: self.carried.as_ref().is_some_and(|carried| carried.is_valid(row) && carried.value(row)),
             body,
         }))
     }
@@ -189,14 +222,23 @@ impl EventBatch {
         }
         Ok(data)
     }
-}
 
-fn address(
-    addresses: Option<&StringArray>,
-    ports: &Column<UInt16Type>,
-    row: usize,
-) -> Result<SocketAddr, &'static str> {
-    let ip: IpAddr =
-        text(addresses, row).and_then(|text| text.parse().ok()).ok_or("row without a valid address")?;
-    Ok(SocketAddr::new(ip, ports.get(row).ok_or("row without a port")?))
+    /// Files from before there was anything else lack the column.
+    fn transport(&self, row: usize) -> Transport {
+        self.transport.get(row).unwrap_or(Transport::Tcp)
+    }
+
+    fn endpoint<'a>(
+        &self,
+        addresses: Option<&'a StringArray>,
+        ports: &Column<UInt16Type>,
+        row: usize,
+    ) -> Result<Endpoint<'a>, &'static str> {
+        let text = text(addresses, row);
+        if self.transport(row) == Transport::Unix {
+            return Ok(Endpoint::Unix(text.unwrap_or("")));
+        }
+        let ip: IpAddr = text.and_then(|text| text.parse().ok()).ok_or("row without a valid address")?;
+        Ok(Endpoint::Inet(SocketAddr::new(ip, ports.get(row).ok_or("row without a port")?)))
+    }
 }

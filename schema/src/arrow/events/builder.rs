@@ -1,22 +1,26 @@
 //! Fills the columns of an event file.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayRef, BinaryBuilder, PrimitiveBuilder, RecordBatch, StringBuilder, TimestampNanosecondBuilder,
+        ArrayBuilder as _, ArrayRef, BinaryBuilder, BooleanBuilder, PrimitiveBuilder, RecordBatch,
+        StringBuilder, TimestampNanosecondBuilder,
     },
-    datatypes::{UInt16Type, UInt32Type, UInt64Type},
+    datatypes::{ArrowPrimitiveType, UInt16Type, UInt32Type, UInt64Type},
     error::ArrowError,
 };
 
 use super::{Kind, schema};
 use crate::{
     arrow::{append_ip, words::WordsBuilder},
-    event::{Body, Call, Change, Clock, Direction, Event, Source},
+    event::{Body, Call, Change, Clock, Close, Data, Direction, Endpoint, Event, Process, Source, Transport},
 };
 
 /// Collects events into record batches with the columns of [`schema`].
+///
+/// Most rows are calls, which have nothing in half of the columns: a column is only touched by rows that have a
+/// value for it, and what it lacks is filled with nulls when the next value comes, or the end.
 pub struct Builder {
     clock: Clock,
     rows: usize,
@@ -39,27 +43,54 @@ pub struct Builder {
     captured: PrimitiveBuilder<UInt32Type>,
     payload: BinaryBuilder,
     tail: BinaryBuilder,
-    local: AddressBuilder,
-    remote: AddressBuilder,
+    transport: WordsBuilder<Transport>,
+    local: EndpointBuilder,
+    remote: EndpointBuilder,
     received: PrimitiveBuilder<UInt64Type>,
     sent: PrimitiveBuilder<UInt64Type>,
     parent: PrimitiveBuilder<UInt32Type>,
     executable: StringBuilder,
     service: StringBuilder,
+    started: TimestampNanosecondBuilder,
+    command_line: StringBuilder,
+    cgroup: StringBuilder,
+    container: StringBuilder,
+    runtime: StringBuilder,
     cause: StringBuilder,
     count: PrimitiveBuilder<UInt64Type>,
+    carried: BooleanBuilder,
+}
+
+/// Sets a number of a column that not every row has a value for.
+fn set<T: ArrowPrimitiveType>(column: &mut PrimitiveBuilder<T>, row: usize, value: T::Native) {
+    column.append_nulls(row - column.len());
+    column.append_value(value);
+}
+
+/// Sets a text, unless it is empty: then nothing is known.
+fn set_text(column: &mut StringBuilder, row: usize, text: &str) {
+    if !text.is_empty() {
+        column.append_nulls(row - column.len());
+        column.append_value(text);
+    }
 }
 
 #[derive(Default)]
-struct AddressBuilder {
+struct EndpointBuilder {
     address: StringBuilder,
     port: PrimitiveBuilder<UInt16Type>,
 }
 
-impl AddressBuilder {
-    fn append(&mut self, value: Option<SocketAddr>) {
-        append_ip(&mut self.address, value.map(|value| value.ip()));
-        self.port.append_option(value.map(|value| value.port()));
+impl EndpointBuilder {
+    fn set(&mut self, row: usize, endpoint: Endpoint<'_>) {
+        match endpoint {
+            Endpoint::Unix(path) => set_text(&mut self.address, row, path),
+            Endpoint::Inet(address) => {
+                self.address.append_nulls(row - self.address.len());
+                append_ip(&mut self.address, Some(address.ip()));
+                set(&mut self.port, row, address.port());
+            }
+        }
     }
 }
 
@@ -88,15 +119,22 @@ impl Builder {
             captured: PrimitiveBuilder::new(),
             payload: BinaryBuilder::new(),
             tail: BinaryBuilder::new(),
-            local: AddressBuilder::default(),
-            remote: AddressBuilder::default(),
+            transport: WordsBuilder::new(Transport::ALL, Transport::name),
+            local: EndpointBuilder::default(),
+            remote: EndpointBuilder::default(),
             received: PrimitiveBuilder::new(),
             sent: PrimitiveBuilder::new(),
             parent: PrimitiveBuilder::new(),
             executable: StringBuilder::new(),
             service: StringBuilder::new(),
+            started: TimestampNanosecondBuilder::new().with_timezone("UTC"),
+            command_line: StringBuilder::new(),
+            cgroup: StringBuilder::new(),
+            container: StringBuilder::new(),
+            runtime: StringBuilder::new(),
             cause: StringBuilder::new(),
             count: PrimitiveBuilder::new(),
+            carried: BooleanBuilder::new(),
         }
     }
 
@@ -112,18 +150,9 @@ impl Builder {
 
     /// Adds an event.
     pub fn append(&mut self, event: &Event<'_>) {
-        let Event { ts_ns, cpu, seq, pid, tid, connection, body } = *event;
-        let kind = match body {
-            Body::Open(_) => Kind::Open,
-            Body::Data(_) => Kind::Data,
-            Body::Close(_) => Kind::Close,
-            Body::Listen(_) => Kind::Listen,
-            Body::Process(_) => Kind::Process,
-            Body::Loss(_) => Kind::Loss,
-            Body::End(_) => Kind::End,
-        };
+        let Event { ts_ns, cpu, seq, pid, tid, connection, carried, body } = *event;
+        let row = self.rows;
         self.rows += 1;
-        self.kind.append(Some(kind as u8));
         self.time.append_value(self.clock.wall_ns(ts_ns));
         self.ts_ns.append_value(ts_ns);
         self.cpu.append_value(cpu);
@@ -131,56 +160,98 @@ impl Builder {
         self.pid.append_option((pid != 0).then_some(pid));
         self.tid.append_option((tid != 0).then_some(tid));
         self.connection.append_option((connection != 0).then_some(connection));
-
-        let data = if let Body::Data(data) = body { Some(data) } else { None };
-        self.source.append(data.map(|data| data.source as u8));
-        self.call.append(data.map(|data| data.call as u8));
-        self.position.append_option(data.map(|data| data.position));
-        self.ready_ns.append_option(data.and_then(|data| data.ready_ns));
-        self.length.append_option(data.map(|data| data.length));
-        self.captured.append_option(data.map(|data| (data.payload.len() + data.tail.len()) as u32));
-        self.payload.append_option(data.map(|data| data.payload));
-        self.tail.append_option(data.map(|data| data.tail).filter(|tail| !tail.is_empty()));
-        self.bytes += data.map_or(0, |data| data.payload.len() + data.tail.len());
-
-        let close = if let Body::Close(close) = body { Some(close) } else { None };
-        self.received.append_option(close.map(|close| close.received));
-        self.sent.append_option(close.map(|close| close.sent));
-        let direction = data.map(|data| data.direction).or(close.and_then(|close| close.direction));
-        self.direction.append(direction.map(|direction| direction as u8));
-
-        let (local, remote) = match body {
-            Body::Open(open) => (Some(open.local), Some(open.remote)),
-            Body::Listen(local) => (Some(local), None),
-            _ => (None, None),
+        if carried {
+            self.carried.append_nulls(row - self.carried.len());
+            self.carried.append_value(true);
+        }
+        let kind = match body {
+            Body::Data(data) => {
+                self.data(row, &data);
+                Kind::Data
+            }
+            Body::Open(open) => {
+                set_text(&mut self.action, row, open.origin.name());
+                self.transport.set(row, open.transport as u8);
+                self.local.set(row, open.local);
+                self.remote.set(row, open.remote);
+                Kind::Open
+            }
+            Body::Listen(listen) => {
+                self.transport.set(row, listen.transport as u8);
+                self.local.set(row, listen.address);
+                Kind::Listen
+            }
+            Body::Close(Close { direction, received, sent }) => {
+                if let Some(direction) = direction {
+                    self.direction.set(row, direction as u8);
+                }
+                set(&mut self.received, row, received);
+                set(&mut self.sent, row, sent);
+                Kind::Close
+            }
+            Body::Process(process) => {
+                self.process(row, &process);
+                Kind::Process
+            }
+            Body::Loss(loss) => {
+                set_text(&mut self.cause, row, loss.cause);
+                set(&mut self.count, row, loss.count);
+                Kind::Loss
+            }
+            Body::Seen(count) => {
+                set(&mut self.count, row, count);
+                Kind::Seen
+            }
+            Body::End(reason) => {
+                set_text(&mut self.action, row, reason);
+                Kind::End
+            }
         };
-        self.local.append(local);
-        self.remote.append(remote);
+        self.kind.append(kind as u8);
+    }
 
-        let process = if let Body::Process(process) = body { Some(process) } else { None };
-        self.parent.append_option(process.map(|process| process.parent).filter(|&parent| parent != 0));
-        self.executable
-            .append_option(process.map(|process| process.executable).filter(|text| !text.is_empty()));
-        self.service.append_option(process.map(|process| process.service).filter(|text| !text.is_empty()));
+    fn data(&mut self, row: usize, data: &Data<'_>) {
+        let Data { direction, source, call, position, ready_ns, length, payload, tail } = *data;
+        self.direction.set(row, direction as u8);
+        self.source.set(row, source as u8);
+        self.call.set(row, call as u8);
+        set(&mut self.position, row, position);
+        if let Some(ready_ns) = ready_ns {
+            set(&mut self.ready_ns, row, ready_ns);
+        }
+        set(&mut self.length, row, length);
+        set(&mut self.captured, row, (payload.len() + tail.len()) as u32);
+        self.payload.append_nulls(row - self.payload.len());
+        self.payload.append_value(payload);
+        if !tail.is_empty() {
+            self.tail.append_nulls(row - self.tail.len());
+            self.tail.append_value(tail);
+        }
+        self.bytes += payload.len() + tail.len();
+    }
 
-        self.action.append_option(match body {
-            Body::Open(open) => Some(open.origin.name()),
-            Body::Process(process) => Some(process.change.map_or("found", Change::name)),
-            Body::End(reason) => Some(reason),
-            _ => None,
-        });
-
-        let loss = if let Body::Loss(loss) = body { Some(loss) } else { None };
-        self.cause.append_option(loss.map(|loss| loss.cause));
-        self.count.append_option(loss.map(|loss| loss.count));
+    fn process(&mut self, row: usize, process: &Process<'_>) {
+        set_text(&mut self.action, row, process.change.map_or("found", Change::name));
+        if process.parent != 0 {
+            set(&mut self.parent, row, process.parent);
+        }
+        if let Some(started_ns) = process.started_ns {
+            set(&mut self.started, row, started_ns);
+        }
+        set_text(&mut self.executable, row, process.executable);
+        set_text(&mut self.service, row, process.service);
+        set_text(&mut self.command_line, row, process.command_line);
+        set_text(&mut self.cgroup, row, process.cgroup);
+        set_text(&mut self.container, row, process.container);
+        set_text(&mut self.runtime, row, process.runtime);
     }
 
     /// Hands out what was collected and begins anew.
     pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
-        self.rows = 0;
+        let rows = std::mem::take(&mut self.rows);
         self.bytes = 0;
         let columns: Vec<ArrayRef> = vec![
-            self.kind.finish()?,
+            self.kind.finish(rows)?,
             Arc::new(self.time.finish()),
             Arc::new(self.ts_ns.finish()),
             Arc::new(self.cpu.finish()),
@@ -188,28 +259,55 @@ impl Builder {
             Arc::new(self.pid.finish()),
             Arc::new(self.tid.finish()),
             Arc::new(self.connection.finish()),
-            Arc::new(self.action.finish()),
-            self.direction.finish()?,
-            self.source.finish()?,
-            self.call.finish()?,
-            Arc::new(self.position.finish()),
-            Arc::new(self.ready_ns.finish()),
-            Arc::new(self.length.finish()),
-            Arc::new(self.captured.finish()),
-            Arc::new(self.payload.finish()),
-            Arc::new(self.tail.finish()),
-            Arc::new(self.local.address.finish()),
-            Arc::new(self.local.port.finish()),
-            Arc::new(self.remote.address.finish()),
-            Arc::new(self.remote.port.finish()),
-            Arc::new(self.received.finish()),
-            Arc::new(self.sent.finish()),
-            Arc::new(self.parent.finish()),
-            Arc::new(self.executable.finish()),
-            Arc::new(self.service.finish()),
-            Arc::new(self.cause.finish()),
-            Arc::new(self.count.finish()),
+            text(&mut self.action, rows),
+            self.direction.finish(rows)?,
+            self.source.finish(rows)?,
+            self.call.finish(rows)?,
+            number(&mut self.position, rows),
+            number(&mut self.ready_ns, rows),
+            number(&mut self.length, rows),
+            number(&mut self.captured, rows),
+            bytes(&mut self.payload, rows),
+            bytes(&mut self.tail, rows),
+            self.transport.finish(rows)?,
+            text(&mut self.local.address, rows),
+            number(&mut self.local.port, rows),
+            text(&mut self.remote.address, rows),
+            number(&mut self.remote.port, rows),
+            number(&mut self.received, rows),
+            number(&mut self.sent, rows),
+            number(&mut self.parent, rows),
+            text(&mut self.executable, rows),
+            text(&mut self.service, rows),
+            number(&mut self.started, rows),
+            text(&mut self.command_line, rows),
+            text(&mut self.cgroup, rows),
+            text(&mut self.container, rows),
+            text(&mut self.runtime, rows),
+            text(&mut self.cause, rows),
+            number(&mut self.count, rows),
+            flag(&mut self.carried, rows),
         ];
         RecordBatch::try_new(schema(), columns)
     }
+}
+
+fn number<T: ArrowPrimitiveType>(column: &mut PrimitiveBuilder<T>, rows: usize) -> ArrayRef {
+    column.append_nulls(rows - column.len());
+    Arc::new(column.finish())
+}
+
+fn text(column: &mut StringBuilder, rows: usize) -> ArrayRef {
+    column.append_nulls(rows - column.len());
+    Arc::new(column.finish())
+}
+
+fn bytes(column: &mut BinaryBuilder, rows: usize) -> ArrayRef {
+    column.append_nulls(rows - column.len());
+    Arc::new(column.finish())
+}
+
+fn flag(column: &mut BooleanBuilder, rows: usize) -> ArrayRef {
+    column.append_nulls(rows - column.len());
+    Arc::new(column.finish())
 }

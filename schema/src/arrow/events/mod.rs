@@ -23,6 +23,7 @@ enum Kind {
     Listen,
     Process,
     Loss,
+    Seen,
     End,
 }
 
@@ -33,6 +34,7 @@ names!(Kind {
     Listen = "listen",
     Process = "process",
     Loss = "loss",
+    Seen = "seen",
     End = "end",
 });
 
@@ -42,7 +44,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     let time = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
     Arc::new(Schema::new(vec![
         required("kind", words::data_type()),
-        required("time", time),
+        required("time", time.clone()),
         required("ts_ns", DataType::UInt64),
         required("cpu", DataType::UInt16),
         required("seq", DataType::UInt64),
@@ -59,6 +61,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         optional("captured", DataType::UInt32),
         optional("payload", DataType::Binary),
         optional("tail", DataType::Binary),
+        optional("transport", words::data_type()),
         optional("local_address", DataType::Utf8),
         optional("local_port", DataType::UInt16),
         optional("remote_address", DataType::Utf8),
@@ -68,13 +71,29 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         optional("parent", DataType::UInt32),
         optional("executable", DataType::Utf8),
         optional("service", DataType::Utf8),
+        optional("started", time),
+        optional("command_line", DataType::Utf8),
+        optional("cgroup", DataType::Utf8),
+        optional("container", DataType::Utf8),
+        optional("runtime", DataType::Utf8),
         optional("cause", DataType::Utf8),
         optional("count", DataType::UInt64),
+        optional("carried", DataType::Boolean),
     ]))
 });
 
 /// The columns that pairing does not need; a replay leaves them undecoded.
-pub const NOT_FOR_PAIRING: &[&str] = &["time", "captured", "parent", "executable"];
+pub const NOT_FOR_PAIRING: &[&str] = &[
+    "time",
+    "captured",
+    "parent",
+    "executable",
+    "started",
+    "command_line",
+    "cgroup",
+    "container",
+    "runtime",
+];
 
 /// The schema of an event file.
 pub fn schema() -> SchemaRef {

@@ -30,8 +30,8 @@ const MESSAGE: usize = 1000;
 /// of the end of each direction and of the whole.
 const EVENTS: u64 = CONNECTIONS as u64 * (1 + 2 * MESSAGES as u64 + 3);
 
-/// Sends every message when the one before it has come back.
-fn talk(port: u16) {
+/// Sends every message when the one before it has come back, and after a pause.
+fn talk(port: u16, pause: Duration) {
     let talkers: Vec<_> = (0..CONNECTIONS)
         .map(|_| {
             thread::spawn(move || {
@@ -40,6 +40,7 @@ fn talk(port: u16) {
                 for _ in 0..MESSAGES {
                     stream.get_mut().write_all(&message).unwrap();
                     stream.read_exact(&mut message).unwrap();
+                    thread::sleep(pause);
                 }
             })
         })
@@ -49,14 +50,19 @@ fn talk(port: u16) {
     }
 }
 
-/// Captures the conversation; `disturb` may do to the recorder what it likes meanwhile.
-fn record(command: Command, options: &[&str], disturb: impl FnOnce(&Capture)) -> (Recording, Counts) {
+/// Captures a conversation with a pause after each message; `disturb` may do to the recorder what it likes meanwhile.
+fn record(
+    pause: Duration,
+    command: Command,
+    options: &[&str],
+    disturb: impl FnOnce(&Capture),
+) -> (Recording, Counts) {
     let server = Server::start(Kind::Echo);
     // The connection that tried the server is over before the capture begins.
     thread::sleep(Duration::from_millis(200));
     let port = server.port.to_string();
     let capture = Capture::run_in(folder(), command, &[&["--port", &port], options].concat());
-    let talk = thread::spawn(move || talk(server.port));
+    let talk = thread::spawn(move || talk(server.port, pause));
     disturb(&capture);
     talk.join().unwrap();
     let mut counts = Counts::default();
@@ -94,7 +100,7 @@ fn assert_adds_up(recording: &Recording, counts: &Counts, cause: &str) {
 #[test]
 fn nothing_is_lost_without_a_reason() {
     let Some(_turn) = turn(Machine::Alone, Kind::Echo.programs()) else { return };
-    let (recording, counts) = record(Command::new(PROGRAM), &[], |_| {});
+    let (recording, counts) = record(Duration::ZERO, Command::new(PROGRAM), &[], |_| {});
     recording.assert_complete();
     assert_eq!((counts.seen, counts.recorded), (EVENTS, EVENTS));
 }
@@ -109,14 +115,15 @@ fn a_reader_that_is_stopped_for_a_while_loses_what_the_ring_cannot_hold() {
         thread::sleep(Duration::from_millis(700));
         kill_process(pid, Signal::CONT).unwrap();
     };
-    let (recording, counts) = record(Command::new(PROGRAM), &["--ring-size", "4MiB"], stop);
+    let (recording, counts) = record(Duration::ZERO, Command::new(PROGRAM), &["--ring-size", "4MiB"], stop);
     assert_adds_up(&recording, &counts, "ring_full");
 }
 
 #[test]
 fn a_tiny_ring_loses_what_it_cannot_hold() {
     let Some(_turn) = turn(Machine::Alone, Kind::Echo.programs()) else { return };
-    let (recording, counts) = record(Command::new(PROGRAM), &["--ring-size", "64KiB"], |_| {});
+    let (recording, counts) =
+        record(Duration::ZERO, Command::new(PROGRAM), &["--ring-size", "64KiB"], |_| {});
     assert_adds_up(&recording, &counts, "ring_full");
 }
 
@@ -125,7 +132,9 @@ fn a_slow_disk_loses_what_the_recorder_cannot_hold() {
     let Some(_turn) = turn(Machine::Alone, &["python3", "cc"]) else { return };
     let mut command = Command::new(PROGRAM);
     command.env("LD_PRELOAD", slow_disk()).env("SLOW_DISK_MS", "100");
-    let (recording, counts) = record(command, &["--ring-size", "1MiB"], |_| {});
+    // So slow a conversation that the ring is full for no other reason.
+    let pause = Duration::from_micros(400);
+    let (recording, counts) = record(pause, command, &["--ring-size", "4MiB"], |_| {});
     assert_adds_up(&recording, &counts, "writer_behind");
 }
 

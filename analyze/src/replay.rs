@@ -161,6 +161,12 @@ impl Summary {
         Some(self.stats.seen).filter(|seen| *seen > 0)
     }
 
+    /// The same of a whole capture that ended, where it is the sum of what was recorded and lost. At a cut it is what was
+    /// read a moment before.
+    pub fn seen_in_all(&self) -> Option<u64> {
+        self.seen().filter(|_| self.metadata.part.is_none() && self.stats.end.is_some())
+    }
+
     /// What the capture took from the machine. None when the file does not tell: one that was not finished by the
     /// recorder has what was known at its beginning.
     pub fn cost(&self) -> Option<&Cost> {
@@ -168,16 +174,16 @@ impl Summary {
         (*cost != Cost::default() && !recovered && !self.unfinished).then_some(cost)
     }
 
-    /// CPU time that the recorder took for each event it recorded, nanoseconds. None when not known: costs are those of
-    /// the capture from its beginning, so those of a later part have nothing to be divided by.
+    /// CPU time that the recorder took for each event it recorded, nanoseconds. None when not known, and for parts:
+    /// their costs are those of the capture from its beginning.
     pub fn cpu_ns_per_event(&self) -> Option<f64> {
         let cpu_ns = self.cost()?.cpu_ns;
-        if cpu_ns == 0 || self.metadata.part.unwrap_or(1) > 1 {
+        if cpu_ns == 0 || self.metadata.part.is_some() {
             return None;
         }
         let losses = self.stats.losses.iter().filter(|(cause, _)| loses_records(cause));
         let lost: u64 = losses.map(|(_, count)| count).sum();
-        let recorded = self.seen().map_or(self.stats.events, |seen| seen.saturating_sub(lost));
+        let recorded = self.seen_in_all().map_or(self.stats.events, |seen| seen.saturating_sub(lost));
         Some(cpu_ns as f64 / recorded.max(1) as f64)
     }
 

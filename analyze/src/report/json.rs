@@ -27,6 +27,7 @@ struct Document<'r> {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the fields of a document")]
 struct File<'r> {
     #[serde(rename = "file")]
     name: &'r str,

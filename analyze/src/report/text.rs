@@ -86,7 +86,7 @@ fn head(out: &mut String, summary: &Summary) {
 
     // How far the numbers can be trusted: always there, also when nothing is wrong.
     let mut lost = format!("{} ({})", count(summary.lost()), percent(summary.lost_ratio()));
-    if let Some(seen) = summary.seen() {
+    if let Some(seen) = summary.seen_in_all() {
         let _ = write!(lost, " of {} seen", count(seen));
     }
     let causes = stats.losses.iter().filter(|(_, lost)| **lost > 0);

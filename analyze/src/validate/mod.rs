@@ -175,6 +175,7 @@ impl Validator {
         let inexact = match (&cut_off, metadata.part) {
             (_, Some(part)) if !whole => Some(format!("part {part} without those before it")),
             (Some(reason), _) => Some(reason.clone()),
+            (None, _) if counts.rotated => Some("the capture goes on in the next part".to_owned()),
             (None, _) if newer => Some("written by a newer version".to_owned()),
             (None, _) => None,
         };

@@ -59,7 +59,7 @@ struct Field {
 }
 
 fn secret() -> impl Strategy<Value = String> {
-    prop_oneof![3 => "[A-Za-z0-9._~+/=-]{8,60}", 1 => "[!$(),-~]{8,30}", 1 => "\\PC{8,20}"]
+    prop_oneof![3 => "[A-Za-z0-9]{8,60}", 1 => "[A-Za-z0-9._~+/=-]{8,60}", 1 => "[!$(),-~]{8,30}", 1 => "\\PC{8,20}"]
         .prop_filter("a value ends at these", |text| {
             !text.contains(['&', ';', ' ', '#', '"', '\'', '<', '>'])
         })
@@ -179,6 +179,15 @@ fn calls(mut tape: Tape, direction: Direction, bytes: &[u8], cuts: &[Index], byt
     tape
 }
 
+/// Whether six bytes of a secret are in `bytes`, of those that no mask is made of.
+fn shares(secret: &[u8], bytes: &[u8]) -> bool {
+    let telling = |byte: &u8| byte.is_ascii_alphanumeric() && !b"ox".contains(byte);
+    secret
+        .windows(6)
+        .filter(|window| window.iter().all(telling))
+        .any(|secret| bytes.windows(6).any(|window| window == secret))
+}
+
 fn policy() -> Policy {
     Policy::standard().with_header("X-Secret").unwrap()
 }
@@ -226,10 +235,7 @@ proptest! {
                 prop_assert_eq!(value.len(), was.len());
                 prop_assert_eq!(&value[..secret.start], &was[..secret.start]);
                 prop_assert_eq!(&value[secret.end..], &was[secret.end..]);
-                let leaks = value.windows(6).any(|window| was[secret.clone()].windows(6).any(|secret| secret == window));
-                // What has punctuation only may be what masks are made of.
-                let common = was[secret.clone()].iter().all(|byte| byte.is_ascii_alphanumeric() || b".~+/=_".contains(byte));
-                prop_assert!(!leaks || !common, "{:?} in {:?}", value, was);
+                prop_assert!(!shares(&was[secret.clone()], value), "{:?} in {:?}", value, was);
             }
         }
         let mut outside = vec![true; bytes.len()];
@@ -274,13 +280,13 @@ proptest! {
             for call in redact(&policy, &tape) {
                 for field in &messages.iter().flat_map(|message| &message.fields).collect::<Vec<_>>() {
                     let secret = &field.value.as_bytes()[field.secret.clone()];
-                    let plain = call.windows(6).any(|window| secret.windows(6).any(|secret| secret == window));
-                    prop_assert!(!plain, "{:?} in {:?}", field, call);
+                    prop_assert!(!shares(secret, &call), "{:?} in {:?}", field, call);
                     let mut huffman = Vec::new();
                     Encoder::default().encode((vec![], secret.to_vec(), 2), &mut huffman).unwrap();
                     let coded = call.windows(6).any(|window| huffman.windows(6).any(|secret| secret == window));
                     // Codes of other characters are long, and alike.
-                    prop_assert!(!coded || !secret.iter().all(u8::is_ascii_alphanumeric) || field.secret.start > 0, "{:?} in {:?}", field, call);
+                    let common = secret.iter().all(u8::is_ascii_alphanumeric) && field.secret.start == 0;
+                    prop_assert!(!coded || !common, "{:?} in {:?}", field, call);
                 }
             }
         }
@@ -311,7 +317,11 @@ fn a_connection_found_in_its_middle_is_masked_where_names_are_unknown() {
     let tape = Tape::found().recv(&second[..9]).recv(&second[9..]);
     let masked = redact(&Policy::standard(), &tape).concat();
     assert_eq!(masked[..9], second[..9]);
-    assert_eq!(masked[9 + block.len()..], second[9 + block.len()..], "frames after the block are kept");
+    assert_eq!(
+        masked[9 + block.len()..][..9],
+        second[9 + block.len()..][..9],
+        "frames after the block are followed"
+    );
     // The name is in the table that was missed, so that the value may be anything.
     assert_ne!(masked[9..9 + block.len()], block);
     // Where the beginning is known, that name is no secret.

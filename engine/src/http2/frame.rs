@@ -40,8 +40,8 @@ pub mod flag {
     pub const PRIORITY: u8 = 0x20;
 }
 
-/// Frames longer than this are not believed where frames are looked for.
-const MAX_BELIEVED: u32 = 1 << 20;
+/// Longer frames, and higher streams, are not believed where frames are looked for.
+const MAX_BELIEVED: (u32, u32) = (1 << 16, 1 << 24);
 
 /// Frames that are looked at to tell frames from other bytes.
 const MAX_WALK: usize = 8;
@@ -64,10 +64,11 @@ pub struct Head {
 impl Head {
     /// Reads a head.
     pub fn parse(bytes: &[u8; HEAD]) -> Self {
-        let [a, b, c, kind, flags, s, t, u, v] = *bytes;
-        let stream = u32::from_be_bytes([s, t, u, v]);
+        let [length @ .., kind, flags, _, _, _, _] = *bytes;
+        let [.., first, second, third, last] = *bytes;
+        let stream = u32::from_be_bytes([first, second, third, last]);
         Self {
-            length: u32::from_be_bytes([0, a, b, c]),
+            length: length.iter().fold(0, |length, &byte| length << 8 | u32::from(byte)),
             kind,
             flags,
             stream: stream & 0x7fff_ffff,
@@ -120,7 +121,7 @@ impl Head {
     }
 
     /// Whether this looks like a frame where it is not known that there are frames: a known type, the flags it
-    /// may have, and a length that is common.
+    /// may have, a length that is common, and no stream of a server that pushes, which nobody has them do anymore.
     pub fn is_plausible(&self) -> bool {
         let flags = match self.kind {
             kind::DATA => 0x09,
@@ -133,7 +134,10 @@ impl Head {
         self.kind <= kind::CONTINUATION
             && self.flags & !flags == 0
             && !self.reserved
-            && self.length <= MAX_BELIEVED
+            && (self.stream == 0 || !self.stream.is_multiple_of(2))
+            && self.length <= MAX_BELIEVED.0
+            && self.stream <= MAX_BELIEVED.1
+            && (self.kind != kind::DATA || self.length > 0 || self.flags & 1 == 1)
             && self.is_legal()
     }
 }
@@ -147,8 +151,7 @@ pub fn begins_frames(bytes: &[u8]) -> bool {
             return walked > 0 && (rest.is_empty() || walked > 1);
         };
         let head = Head::parse(head);
-        // Streams of even numbers are those that servers push, which nobody has them do anymore.
-        if !head.is_plausible() || (head.stream != 0 && head.stream.is_multiple_of(2)) {
+        if !head.is_plausible() {
             return false;
         }
         match payload.get(head.length as usize..) {

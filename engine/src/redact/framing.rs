@@ -401,14 +401,12 @@ impl Framer {
         if line.capacity() <= SPARE {
             self.line = line;
         }
-        match result {
-            Some(event) => Step { length: end + 1, region: Region::Head, event },
-            None => {
-                asked.lose(self.is_response());
-                self.enter(if self.spoken { Phase::Lost } else { Phase::Opaque });
-                step(end + 1, Region::Other)
-            }
+        if let Some(event) = result {
+            return Step { length: end + 1, region: Region::Head, event };
         }
+        asked.lose(self.is_response());
+        self.enter(if self.spoken { Phase::Lost } else { Phase::Opaque });
+        step(end + 1, Region::Other)
     }
 
     /// Takes a line. None when it makes no sense.

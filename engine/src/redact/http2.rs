@@ -17,6 +17,8 @@ use super::query::Query;
 #[derive(Debug)]
 pub(super) struct Frames {
     state: State,
+    /// The boundaries of frames are known from the first one on.
+    sure: bool,
     decoder: Decoder,
     /// The stream whose header block has begun and not ended.
     block: Option<u32>,
@@ -60,17 +62,18 @@ enum Secret {
 impl Frames {
     /// For a direction whose first frame comes next.
     pub(super) fn begun() -> Self {
-        Self::new(Decoder::begun())
+        Self::new(true, Decoder::begun())
     }
 
     /// For a direction that is first seen in its middle, at the beginning of a frame.
     pub(super) fn found() -> Self {
-        Self::new(Decoder::found())
+        Self::new(false, Decoder::found())
     }
 
-    fn new(decoder: Decoder) -> Self {
+    fn new(sure: bool, decoder: Decoder) -> Self {
         Self {
             state: State::Head { bytes: [0; HEAD], length: 0 },
+            sure,
             decoder,
             block: None,
             broken: false,
@@ -180,6 +183,7 @@ impl Frames {
     /// The boundaries of frames are not known from here on; header blocks may have passed.
     fn lose(&mut self) {
         self.state = State::Lost;
+        self.sure = false;
         self.decoder.lose();
         self.block = None;
         self.broken = false;
@@ -187,7 +191,9 @@ impl Frames {
 
     /// The payload of a frame comes next.
     pub(super) fn begin_frame(&mut self, head: Head) {
-        if !head.is_legal() || head.reserved {
+        // Types that are not known are let pass where they are frames for certain.
+        let good = if self.sure { head.is_legal() && !head.reserved } else { head.is_plausible() };
+        if !good {
             return self.lose();
         }
         match (self.block, head.kind) {
@@ -234,7 +240,8 @@ impl Frames {
         match head.kind {
             kind::HEADERS | kind::PUSH_PROMISE | kind::CONTINUATION => self.fragment(policy, out, range),
             kind::PRIORITY | kind::RST_STREAM | kind::SETTINGS | kind::WINDOW_UPDATE => {}
-            _ if policy.masks_bodies() => out.fill(range),
+            // Where frames were looked for, they may be none.
+            _ if policy.masks_bodies() || !self.sure => out.fill(range),
             _ => {}
         }
     }

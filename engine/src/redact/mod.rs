@@ -21,7 +21,7 @@ mod text;
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 
-use beyla_schema::event::{Body, Data, Event, Origin};
+use beyla_schema::event::{Body, Data, Event, Origin, Process};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use connection::Connection;
@@ -45,6 +45,7 @@ pub struct Redactor {
     closed_order: VecDeque<u64>,
     payload: Vec<u8>,
     tail: Vec<u8>,
+    text: String,
 }
 
 /// A connection, by the source of its bytes: what a TLS library sees and what the socket sees are different streams.
@@ -66,6 +67,7 @@ impl Redactor {
             closed_order: VecDeque::new(),
             payload: Vec::new(),
             tail: Vec::new(),
+            text: String::new(),
         }
     }
 
@@ -98,6 +100,10 @@ impl Redactor {
                 }
                 *event
             }
+            Body::Process(process) => {
+                self.text = redact_text(&self.policy, process.command_line).into_owned();
+                Event { body: Body::Process(Process { command_line: &self.text, ..process }), ..*event }
+            }
             _ => *event,
         }
     }
@@ -109,18 +115,15 @@ impl Redactor {
         let mut payload = Output::new(data.payload, &mut payload_scratch);
         let mut tail = Output::new(data.tail, &mut tail_scratch);
         let known = Self::lookup(&mut self.connections, &self.closed, self.max_connections, id);
-        match known {
-            Some(known) => {
-                let begun = known.begun;
-                let connection = known.sources[data.source as usize].get_or_insert_with(|| {
-                    Box::new(if begun { Connection::begun() } else { Connection::found() })
-                });
-                connection.data(&self.policy, data, &mut payload, &mut tail);
-            }
-            None => {
-                payload.fill(0..data.payload.len());
-                tail.fill(0..data.tail.len());
-            }
+        if let Some(known) = known {
+            let begun = known.begun;
+            let connection = known.sources[data.source as usize].get_or_insert_with(|| {
+                Box::new(if begun { Connection::begun() } else { Connection::found() })
+            });
+            connection.data(&self.policy, data, &mut payload, &mut tail);
+        } else {
+            payload.fill(0..data.payload.len());
+            tail.fill(0..data.tail.len());
         }
         let changed = (payload.is_changed(), tail.is_changed());
         self.payload = payload_scratch;

@@ -220,7 +220,9 @@ struct Names {
 impl Names {
     fn new(names: &[&str]) -> Self {
         let mut all = Self { list: Vec::new(), lengths: 0, ends: 0 };
-        names.iter().for_each(|name| all.add((*name).to_owned()));
+        for name in names {
+            all.add((*name).to_owned());
+        }
         all
     }
 

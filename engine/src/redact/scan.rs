@@ -95,7 +95,7 @@ impl Scanner {
                     }
                     blank
                 }
-                Mask::Line { leading: false } => self.line(out, at, rest),
+                Mask::Line { leading: false } | Mask::Unknown { chunks: false } => self.line(out, at, rest),
                 Mask::LineEnd => {
                     self.mask = if is_blank(rest[0]) { Mask::Line { leading: true } } else { Mask::Off };
                     0
@@ -113,7 +113,6 @@ impl Scanner {
                     self.mask = Mask::Unknown { chunks: false };
                     usize::from(rest[0] == b'0')
                 }
-                Mask::Unknown { chunks: false } => self.line(out, at, rest),
                 Mask::Binary => {
                     out.fill(at..range.end);
                     rest.len()
@@ -146,10 +145,7 @@ impl Scanner {
     /// What the last byte of `piece`, a colon or an equals sign, introduces.
     #[inline]
     fn introduced(&self, policy: &Policy, piece: &[u8]) -> Mask {
-        let (&mark, before) = match piece.split_last() {
-            Some(split) => split,
-            None => return Mask::Off,
-        };
+        let Some((&mark, before)) = piece.split_last() else { return Mask::Off };
         // One look at the end of the name rules out nearly everything.
         let may_be = match (mark, before) {
             (b'=', [.., _, _, _]) => policy.may_end_query_key(&before[before.len() - 3..]),

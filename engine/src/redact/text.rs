@@ -27,11 +27,14 @@ pub fn redact_text<'a>(policy: &Policy, text: &'a str) -> Cow<'a, str> {
     masked
 }
 
+/// Whether a value ends before a byte, given the quote it stands in.
+type Ends = fn(u8, Option<u8>) -> bool;
+
 /// The value that the colon or equals sign before `at` introduces, if it is one that is masked. Its ends are at
 /// ASCII characters, and so between characters.
 fn secret(policy: &Policy, text: &[u8], at: usize) -> Option<Range<usize>> {
     let (&mark, before) = text[..at].split_last()?;
-    let (start, end): (usize, fn(u8, Option<u8>) -> bool) = if mark == b'=' {
+    let (start, ends): (usize, Ends) = if mark == b'=' {
         let name = before.iter().rposition(|&byte| delimits(byte)).map_or(0, |at| at + 1);
         let dashes = before[name..].iter().take_while(|&&byte| byte == b'-').count();
         if !policy.is_query_key(&before[name + dashes..]) {
@@ -56,7 +59,7 @@ fn secret(policy: &Policy, text: &[u8], at: usize) -> Option<Range<usize>> {
         (value.len() - value.trim_ascii_start().len(), quote)
     };
     let from = at + skipped;
-    let length = text[from..].iter().position(|&byte| end(byte, quote)).unwrap_or(text.len() - from);
+    let length = text[from..].iter().position(|&byte| ends(byte, quote)).unwrap_or(text.len() - from);
     Some(from..from + length)
 }
 

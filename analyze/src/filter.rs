@@ -41,7 +41,8 @@ pub fn redact(capture: Capture, output: &Path, force: bool, policy: &Policy) -> 
             .map_err(written)?,
         redactor: Redactor::new(policy),
     };
-    let metadata = masked(capture.metadata(), policy);
+    let mut metadata = masked(capture.metadata(), policy);
+    metadata.recovered |= capture.unfinished();
     let mut progress = Progress::new(capture.rows(), true);
     let mut result = Ok(());
     capture.each_event(&mut progress, |event| {

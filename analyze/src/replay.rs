@@ -1,14 +1,14 @@
 //! The driver: capture files in, through the engine, into a consumer of requests; and what each file turned
 //! out to hold.
 
-use std::{fs::File, path::Path};
+use std::path::Path;
 
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use beyla_engine::{Config, Engine, Sink, Stats};
 use beyla_schema::{
     arrow::requests::Source,
     event::{Body, Event, loses_records},
-    file::{Error as FileError, EventReader, Metadata, Projection},
+    file::{Cost, Error as FileError, EventReader, Metadata, Projection},
 };
 
 use crate::{Error, parts::recordings, progress::Progress};
@@ -20,7 +20,8 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Opens a file for pairing, and reads what it says about itself.
+    /// Opens a file for pairing, and reads what it says about itself. Of a capture that was killed or still goes on, what
+    /// there is of it.
     pub fn open(path: &Path) -> Result<Self, Error> {
         Self::with_columns(path, Projection::Pairing)
     }
@@ -32,8 +33,7 @@ impl Capture {
 
     fn with_columns(path: &Path, columns: Projection) -> Result<Self, Error> {
         let file = path.display().to_string();
-        let open = || EventReader::open(File::open(path)?, columns);
-        match open() {
+        match EventReader::open_path(path, columns) {
             Ok(reader) => {
                 let metadata = reader.metadata();
                 let source = Source { file, host: metadata.host.name.clone(), clock: metadata.clock() };
@@ -80,6 +80,16 @@ impl Capture {
         self.reader.metadata()
     }
 
+    /// Whether the capture was killed or still goes on.
+    pub fn unfinished(&self) -> bool {
+        self.reader.unfinished()
+    }
+
+    /// The columns of the rows.
+    pub fn schema(&self) -> SchemaRef {
+        self.reader.schema()
+    }
+
     /// Rows in the file.
     pub fn rows(&self) -> u64 {
         self.reader.rows()
@@ -109,6 +119,10 @@ impl Sink for Nothing {
 
 impl Consumer for Nothing {}
 
+/// Why a capture without a finished file has no end, and what to do about it.
+const UNFINISHED: &str = "the capture is still running, or it was killed: then `beyla-capture recover` makes a complete \
+                          file of what it left";
+
 /// What a file turned out to hold.
 #[derive(Clone, Debug)]
 pub struct Summary {
@@ -122,6 +136,8 @@ pub struct Summary {
     pub stats: Stats,
     /// The next part of the capture was replayed after it: that it has no end says nothing.
     pub continued: bool,
+    /// The capture was killed or still goes on: there is no finished file yet.
+    pub unfinished: bool,
     /// Why the file could not be read to its end; none when it could.
     pub damage: Option<String>,
 }
@@ -145,23 +161,38 @@ impl Summary {
         Some(self.stats.seen).filter(|seen| *seen > 0)
     }
 
-    /// CPU time that the recorder took for each event it recorded, nanoseconds. None when not known: costs are those of
-    /// the capture from its beginning, so those of a later part have nothing to be divided by.
+    /// The same of a whole capture that ended, where it is the sum of what was recorded and lost. At a cut it is what was
+    /// read a moment before.
+    pub fn seen_in_all(&self) -> Option<u64> {
+        self.seen().filter(|_| self.metadata.part.is_none() && self.stats.end.is_some())
+    }
+
+    /// What the capture took from the machine. None when the file does not tell: one that was not finished by the
+    /// recorder has what was known at its beginning.
+    pub fn cost(&self) -> Option<&Cost> {
+        let Metadata { cost, recovered, .. } = &self.metadata;
+        (*cost != Cost::default() && !recovered && !self.unfinished).then_some(cost)
+    }
+
+    /// CPU time that the recorder took for each event it recorded, nanoseconds. None when not known, and for parts:
+    /// their costs are those of the capture from its beginning.
     pub fn cpu_ns_per_event(&self) -> Option<f64> {
-        let Metadata { cost, part, .. } = &self.metadata;
-        let cpu_ns = Some(cost.cpu_ns).filter(|ns| *ns > 0 && part.unwrap_or(1) == 1)?;
+        let cpu_ns = self.cost()?.cpu_ns;
+        if cpu_ns == 0 || self.metadata.part.is_some() {
+            return None;
+        }
         let losses = self.stats.losses.iter().filter(|(cause, _)| loses_records(cause));
         let lost: u64 = losses.map(|(_, count)| count).sum();
-        let recorded = self.seen().map_or(self.stats.events, |seen| seen.saturating_sub(lost));
+        let recorded = self.seen_in_all().map_or(self.stats.events, |seen| seen.saturating_sub(lost));
         Some(cpu_ns as f64 / recorded.max(1) as f64)
     }
 
     /// Why a file has no end.
     pub fn cut_off(&self) -> &'static str {
-        if self.metadata.recovered {
-            "the capture was killed and its file recovered, its last moments may be missing"
-        } else {
-            "the capture was cut off, its last moments may be missing"
+        match (self.unfinished, self.metadata.recovered) {
+            (true, _) => UNFINISHED,
+            (false, true) => "the capture was killed and its file recovered, its last moments may be missing",
+            (false, false) => "the capture was cut off, its last moments may be missing",
         }
     }
 
@@ -218,6 +249,7 @@ pub fn replay_all(captures: Vec<Capture>, consumer: &mut impl Consumer, progress
                 metadata: reader.metadata().clone(),
                 stats,
                 continued,
+                unfinished: reader.unfinished(),
                 damage,
             });
         }

@@ -151,6 +151,10 @@ fn the_command_line_explains_itself() {
     let run = |argument: &str| stdout(folder.path(), &[argument]);
     assert!(run("--help").contains("Examples:") && run("-h").contains("Examples:"));
     assert!(run("--version").starts_with("beyla-analyze 0."));
+    for command in ["validate", "filter"] {
+        assert!(run("--help").contains(&format!("\n  {command}  ")), "{command}");
+        assert!(stdout(folder.path(), &[command, "--help"]).contains("Exit status:"), "{command}");
+    }
     for (what, expected) in [
         ("man", ".TH beyla-analyze"),
         ("complete-bash", "complete -F _beyla__analyze"),
@@ -159,5 +163,7 @@ fn the_command_line_explains_itself() {
     ] {
         let text = stdout(folder.path(), &["--generate", what]);
         assert!(text.contains(expected), "{what}:\n{text}");
+        let plain = text.replace('\\', "");
+        assert!(plain.contains("validate") && plain.contains("redact-header"), "{what}:\n{text}");
     }
 }

@@ -194,10 +194,17 @@ fn the_report_tells_what_the_capture_itself_cost() {
         memory_bytes: 23_400_000,
         written_bytes: 1_200,
     };
-    let mut capture = Capture::new(path, "run.parquet").describe(|metadata| metadata.cost = cost);
-    capture.serve(0, 1, "/", 200, MS);
-    capture.seen(0);
-    capture.end();
+    for (name, recovered) in [("run.parquet", false), ("recovered.parquet", true)] {
+        let mut capture = Capture::new(path, name).describe(|metadata| {
+            metadata.cost = cost.clone();
+            metadata.recovered = recovered;
+        });
+        capture.serve(0, 1, "/", 200, MS);
+        capture.seen(0);
+        capture.end();
+    }
+    // What was known at its beginning says nothing.
+    assert!(!stdout(path, &["recovered.parquet"]).contains("  cost "));
     let report = stdout(path, &["run.parquet"]);
     let expected =
         "3.00 µs of CPU per event, kernel programs 400 ns per run, 23.4 MB of memory, 1.20 kB written";

@@ -318,6 +318,12 @@ fn parts_are_validated_as_one() {
         assert_eq!((&document["verdict"], failed), (&verdict.into(), vec![]), "{document:#}");
         assert_eq!(check(&document, "identity")["status"], "not_checked");
     }
+    let mut alone = Capture::new(path, "alone.parquet").describe(|metadata| metadata.part = Some(1));
+    alone.seen(5);
+    alone.add(0, false, Body::End("rotated"));
+    alone.cut();
+    let (document, failed) = validate(path, &["alone.parquet"]);
+    assert_eq!((&document["verdict"], failed), (&"valid".into(), vec![]), "{document:#}");
     let (document, _) = validate(path, &["3.parquet"]);
     let note = check(&document, "identity")["note"].as_str().unwrap();
     assert!(note.ends_with("not exact, part 3 without those before it"), "{note}");

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use beyla_engine::red::Side;
-use beyla_schema::file::{Cost, ProgramCost};
+use beyla_schema::file::ProgramCost;
 use serde::Serialize;
 
 use super::{Report, units::rfc3339};
@@ -27,6 +27,7 @@ struct Document<'r> {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the fields of a document")]
 struct File<'r> {
     #[serde(rename = "file")]
     name: &'r str,
@@ -46,6 +47,7 @@ struct File<'r> {
     complete: bool,
     end: Option<&'r str>,
     continued: bool,
+    unfinished: bool,
     recovered: bool,
     damage: Option<&'r str>,
     seen: Option<u64>,
@@ -83,12 +85,12 @@ struct Program<'r> {
 impl<'r> Expense<'r> {
     /// None when the file does not tell.
     fn of(summary: &'r Summary) -> Option<Self> {
-        let cost = &summary.metadata.cost;
+        let cost = summary.cost()?;
         let programs = cost.programs.iter().map(|program| {
             let &ProgramCost { ref name, runs, run_ns } = program;
             Program { name, runs, run_ns, ns_per_run: (runs > 0).then(|| run_ns as f64 / runs as f64) }
         });
-        (*cost != Cost::default()).then(|| Self {
+        Some(Self {
             cpu_ns: cost.cpu_ns,
             cpu_ns_per_event: summary.cpu_ns_per_event(),
             memory_bytes: cost.memory_bytes,
@@ -100,7 +102,7 @@ impl<'r> Expense<'r> {
 
 impl<'r> From<&'r Summary> for File<'r> {
     fn from(summary: &'r Summary) -> Self {
-        let Summary { file: name, metadata, range, stats, continued, damage } = summary;
+        let Summary { file: name, metadata, range, stats, continued, damage, .. } = summary;
         let failed =
             metadata.probes.iter().filter_map(|probe| Some((&*probe.name, probe.failure.as_deref()?)));
         Self {
@@ -121,6 +123,7 @@ impl<'r> From<&'r Summary> for File<'r> {
             complete: summary.complete(),
             end: stats.end.as_deref(),
             continued: *continued,
+            unfinished: summary.unfinished,
             recovered: metadata.recovered,
             damage: damage.as_deref(),
             seen: summary.seen(),

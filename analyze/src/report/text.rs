@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 use beyla_engine::red::{Row, Side};
-use beyla_schema::file::{Cost, ProgramCost};
+use beyla_schema::file::ProgramCost;
 
 use super::{
     Report,
@@ -55,7 +55,7 @@ fn field(out: &mut String, label: &str, style: Style, text: &str) {
 
 /// What a file holds, and how complete it is.
 fn head(out: &mut String, summary: &Summary) {
-    let Summary { file, metadata, range, stats, continued, damage } = summary;
+    let Summary { file, metadata, range, stats, continued, damage, .. } = summary;
     let plain = Style::new();
     paint(out, BOLD, &printable(file));
     out.push('\n');
@@ -86,7 +86,7 @@ fn head(out: &mut String, summary: &Summary) {
 
     // How far the numbers can be trusted: always there, also when nothing is wrong.
     let mut lost = format!("{} ({})", count(summary.lost()), percent(summary.lost_ratio()));
-    if let Some(seen) = summary.seen() {
+    if let Some(seen) = summary.seen_in_all() {
         let _ = write!(lost, " of {} seen", count(seen));
     }
     let causes = stats.losses.iter().filter(|(_, lost)| **lost > 0);
@@ -142,10 +142,7 @@ fn head(out: &mut String, summary: &Summary) {
 
 /// What the capture took from the machine. None when the file does not tell.
 fn cost(summary: &Summary) -> Option<String> {
-    let cost = &summary.metadata.cost;
-    if *cost == Cost::default() {
-        return None;
-    }
+    let cost = summary.cost()?;
     let us = |ns: f64| duration(ns / 1e6);
     let mut facts = Vec::new();
     facts.extend(summary.cpu_ns_per_event().map(|ns| format!("{} of CPU per event", us(ns))));

@@ -2,6 +2,7 @@
 //!
 //! A query is planned for one partition, so that the same query on the same files gives the same bytes.
 
+mod events_stream;
 mod events_table;
 mod output;
 mod prompt;
@@ -17,6 +18,7 @@ use std::{
 
 use beyla_schema::arrow::{events, requests};
 use datafusion::{
+    catalog::TableProvider,
     execution::context::{SessionConfig, SessionContext},
     sql::parser::{DFParser, Statement},
 };
@@ -25,7 +27,9 @@ use tokio::runtime::{Builder, Runtime};
 
 pub use output::Format;
 
-use self::{events_table::EventsTable, output::Output, requests_table::RequestsTable};
+use self::{
+    events_stream::EventsStream, events_table::EventsTable, output::Output, requests_table::RequestsTable,
+};
 use crate::{
     Error,
     parts::recordings,
@@ -60,6 +64,7 @@ impl Session {
     pub fn new(paths: &[PathBuf], show: Show) -> Result<Self, Error> {
         let open = |path: &PathBuf| Ok((path.clone(), Capture::open(path)?));
         let captures = paths.iter().map(open).collect::<Result<Vec<_>, Error>>()?;
+        let unfinished = captures.iter().any(|(_, capture)| capture.unfinished());
         let recordings = recordings(captures, |(_, capture)| capture.metadata());
         let paths: Arc<[PathBuf]> = recordings.into_iter().flatten().map(|(path, _)| path).collect();
         let findings = Findings::default();
@@ -67,7 +72,12 @@ impl Session {
         let context = SessionContext::new_with_config(config);
         let requests = RequestsTable::new(Arc::clone(&paths), Arc::clone(&findings), show.progress);
         context.register_table("requests", Arc::new(requests))?;
-        context.register_table("events", Arc::new(EventsTable::new(&paths)?))?;
+        let events: Arc<dyn TableProvider> = if unfinished {
+            Arc::new(EventsStream::new(Arc::clone(&paths)))
+        } else {
+            Arc::new(EventsTable::new(&paths)?)
+        };
+        context.register_table("events", events)?;
         // Plans run on the calling thread and replays on one of the blocking pool; the worker is there to see
         // Ctrl-C while both are busy.
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;

@@ -29,8 +29,9 @@ pub(super) struct Counts {
     pub(super) recorded: u64,
     losses: BTreeMap<Box<str>, Count>,
     seen: Option<Count>,
-    /// The end row of the file.
+    /// The end row of the file, and whether the capture goes on in another one.
     end: Option<At>,
+    pub(super) rotated: bool,
 }
 
 /// A count that only grows.
@@ -59,13 +60,14 @@ impl Counts {
             losses: BTreeMap::new(),
             seen: None,
             end: None,
+            rotated: false,
         }
     }
 
     /// The next file begins; of its rows so many are not in order, as it says itself.
     pub(super) fn begin(&mut self, late_rows: u64) {
         self.last[0] = None;
-        self.end = None;
+        (self.end, self.rotated) = (None, false);
         self.late_told += late_rows;
     }
 
@@ -96,7 +98,8 @@ impl Counts {
             Body::Seen(seen) => {
                 self.seen = Some(self.count(self.seen, event.carried, seen, "seen", at, log));
             }
-            Body::End(_) => {
+            Body::End(reason) => {
+                self.rotated = reason == "rotated";
                 log.check(Invariant::End, at, None);
                 self.end = Some(at);
             }

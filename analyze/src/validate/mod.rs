@@ -110,17 +110,14 @@ impl Validator {
 
     fn file(&mut self, capture: &mut Capture, progress: &mut Progress) {
         let metadata = capture.metadata().clone();
-        let first = self.log.begin(capture.name());
+        let mut at = self.log.begin(capture.name());
         self.counts.begin(metadata.late_rows);
         self.newer |= metadata.schema_version > VERSION;
-        let mut at = first;
+        columns::check_schema(&capture.schema(), metadata.schema_version, at, &mut self.log);
         let damage = loop {
             match capture.next_record_batch() {
                 Ok(None) => break None,
                 Ok(Some(batch)) => {
-                    if at == first {
-                        columns::check_schema(&batch.schema(), metadata.schema_version, at, &mut self.log);
-                    }
                     if let Err(error) = self.batch(&batch, metadata.clock(), at) {
                         break Some(error);
                     }
@@ -137,6 +134,7 @@ impl Validator {
         }
         self.cut_off = match () {
             () if damage.is_some() => Some("the file is damaged".to_owned()),
+            () if capture.unfinished() => Some("the capture is still running, or it was killed".to_owned()),
             () if metadata.recovered => Some("recovered from a capture that was killed".to_owned()),
             () if !self.counts.ended() => Some("there is no `end` row".to_owned()),
             () => None,
@@ -177,6 +175,7 @@ impl Validator {
         let inexact = match (&cut_off, metadata.part) {
             (_, Some(part)) if !whole => Some(format!("part {part} without those before it")),
             (Some(reason), _) => Some(reason.clone()),
+            (None, _) if counts.rotated => Some("the capture goes on in the next part".to_owned()),
             (None, _) if newer => Some("written by a newer version".to_owned()),
             (None, _) => None,
         };

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    env,
+    env, fs,
     path::Path,
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
@@ -54,9 +54,13 @@ impl Rows {
         Self::of(EventReader::open_path(path, Projection::Pairing).unwrap())
     }
 
-    fn of(mut reader: EventReader) -> Self {
-        let journalled = reader.rows_in_journal();
-        let mut rows = Self { closed: reader.rows() - journalled, journalled, ..Self::default() };
+    fn of(reader: EventReader) -> Self {
+        Self::of_all([reader])
+    }
+
+    /// Reads files one after the other.
+    fn of_all(readers: impl IntoIterator<Item = EventReader>) -> Self {
+        let mut rows = Self::default();
         let (mut positions, mut numbers) = (HashMap::new(), HashMap::new());
         let mut each = |event: &Event<'_>| {
             let key = (event.ts_ns, event.cpu, event.seq);
@@ -70,7 +74,7 @@ impl Rows {
                 rows.lost += before.map_or(0, |before| event.seq - before - 1);
             }
             // A loss that was counted by then is the kernel's, not ours.
-            if let Body::Loss(Loss { cause: "ring_full", count }) = event.body {
+            if let (Body::Loss(Loss { cause: "ring_full", count }), false) = (event.body, event.carried) {
                 assert!(rows.lost <= count, "{} records are missing, {count} were lost", rows.lost);
             }
             if let Body::Data(data) = event.body {
@@ -80,9 +84,14 @@ impl Rows {
                 assert!(follows || rows.lost > 0, "{before:?}, then {event:?}");
             }
         };
-        while reader.next_batch(&mut each).unwrap().is_some() {}
-        assert_eq!(rows.keys.len() as u64, rows.closed + rows.journalled);
-        rows
+        let (mut closed, mut journalled) = (0, 0);
+        for mut reader in readers {
+            journalled += reader.rows_in_journal();
+            closed += reader.rows() - reader.rows_in_journal();
+            while reader.next_batch(&mut each).unwrap().is_some() {}
+        }
+        assert_eq!(rows.keys.len() as u64, closed + journalled);
+        Self { closed, journalled, ..rows }
     }
 }
 
@@ -218,4 +227,39 @@ fn a_crash_at_any_moment_loses_nothing_that_was_written_down() {
     assert!(lossy * 5 <= count, "the machine is too busy: the ring was full in {lossy} of {count}");
     assert!(median < IN_FLIGHT, "{lags:?}");
     assert!(count < 10 || (with_groups * 4 > count && with_tail * 2 > count));
+}
+
+/// Kills a capture in parts, and recovers the part that was being written.
+fn crash_in_parts(server: &Server, wait: Duration) {
+    let wrk =
+        ["-n", "19", "wrk", "-t1", "-c2", "-d10", &format!("http://127.0.0.1:{}/index.html", server.port)];
+    let _wrk = Running(Command::new("nice").args(wrk).stdout(Stdio::null()).spawn().unwrap());
+    let environment = [("BEYLA_TEST_GROUP_ROWS", "5000".to_owned())];
+    let options = ["--port", &server.port.to_string(), "--ring-size", "64MiB", "--rotate", "1s"];
+    let capture = Capture::start_with(&environment, &options);
+    let path = capture.path();
+    thread::sleep(wait);
+    let folder = capture.kill();
+    let recovered = Command::new(PROGRAM).arg("recover").arg(&path).output().unwrap();
+    let said = String::from_utf8(recovered.stderr).unwrap();
+    assert!(recovered.status.success(), "{said}");
+    let mut files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let readers = files.iter().map(|file| EventReader::open_path(file, Projection::Pairing).unwrap());
+    let readers: Vec<_> = readers.collect();
+    for (number, reader) in (1..).zip(&readers) {
+        assert_eq!((reader.metadata().part, reader.unfinished()), (Some(number), false), "{files:?}");
+    }
+    assert!(readers.len() > 1 && readers.last().is_some_and(|last| last.metadata().recovered), "{files:?}");
+    let (parts, rows) = (readers.len(), Rows::of_all(readers));
+    eprintln!("after {wait:?}: {parts} parts, {} events, {} lost", rows.closed, rows.lost);
+}
+
+#[test]
+fn a_crash_leaves_the_parts_that_were_finished_and_the_one_that_was_not() {
+    let Some(_turn) = turn(Machine::Alone, &["nginx", "wrk"]) else { return };
+    let server = Server::start(Kind::Nginx);
+    for wait in [1_150, 2_220, 3_333] {
+        crash_in_parts(&server, Duration::from_millis(wait));
+    }
 }

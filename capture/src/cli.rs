@@ -5,12 +5,14 @@ use std::{env, path::PathBuf, time::Duration};
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use beyla_engine::redact::{Policy, PolicyError};
 use beyla_schema::wire::MAX_PAYLOAD;
 
 use crate::{
-    probe::Sizes,
+    loader,
+    probe::{Choice, Settings, Sizes},
     session::Options,
-    target::{Executable, Ports, Selectors},
+    target::{Cgroup, Executable, Ports, Selectors},
     writer::{Limits, Rotate},
 };
 
@@ -49,9 +51,9 @@ Examples:
       See what was recorded."
 )]
 pub struct Cli {
-    /// What to do instead of a capture
+    /// Another thing to do than to record.
     #[command(subcommand)]
-    pub action: Option<Action>,
+    pub verb: Option<Verb>,
 
     /// Record the processes that listen on these ports: 8080, or 80,443, or 9000-9010
     #[arg(short, long, value_name = "N[,N|A-B]")]
@@ -64,6 +66,10 @@ pub struct Cli {
     /// Record processes whose executable matches: a name, or a path when the pattern has a slash
     #[arg(long, value_name = "GLOB")]
     exe: Vec<Executable>,
+
+    /// Record the processes of this control group and of those below it, such as /system.slice/nginx.service
+    #[arg(long, value_name = "PATH")]
+    cgroup: Vec<Cgroup>,
 
     /// File to write; refused when it exists
     #[arg(short, long, value_name = "FILE")]
@@ -103,6 +109,22 @@ pub struct Cli {
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = ring_size)]
     ring_size: u32,
 
+    /// Where to see the bytes that processes move
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t)]
+    probe: Choice,
+
+    /// What is masked before it is written
+    #[arg(long, value_name = "POLICY", default_value = "default")]
+    redact: Redaction,
+
+    /// Mask the values of this header field too
+    #[arg(long, value_name = "NAME")]
+    redact_header: Vec<String>,
+
+    /// Mask the values of this query parameter too
+    #[arg(long, value_name = "NAME")]
+    redact_param: Vec<String>,
+
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -116,9 +138,28 @@ pub struct Cli {
     command: Vec<String>,
 }
 
+/// What `--redact` masks.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Redaction {
+    /// Credentials in header fields, query parameters and command lines
+    Default,
+    /// Bodies too, and what is not HTTP
+    HeadersOnly,
+    /// Only what is named with --redact-header and --redact-param
+    None,
+}
+
 /// What can be done besides a capture.
 #[derive(Debug, Subcommand)]
-pub enum Action {
+pub enum Verb {
+    /// Say line by line what this kernel and these privileges allow, and what is done without
+    Check,
+    /// What the recorder starts to look at processes with
+    #[command(name = loader::SUBCOMMAND, hide = true)]
+    Loader {
+        /// The process that it may end
+        command: Option<u32>,
+    },
     /// Make a complete file of what a capture left that was killed or had no room to write
     ///
     /// Reads FILE.partial and FILE.journal, writes FILE, and removes the two. Says what is missing. Needs no
@@ -153,11 +194,14 @@ pub enum Generate {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Everything would be recorded.
-    #[error("choose what to record: --port N, --pid PID, --exe GLOB, or -- COMMAND")]
+    #[error("choose what to record: --port N, --pid PID, --exe GLOB, --cgroup PATH, or -- COMMAND")]
     NoSelector,
     /// Nothing would come of it.
     #[error("name the file to write: -o run.parquet")]
     NoOutput,
+    /// A name that cannot be masked.
+    #[error(transparent)]
+    Redaction(#[from] PolicyError),
 }
 
 impl Cli {
@@ -167,12 +211,21 @@ impl Cli {
             ports: self.port.unwrap_or_default(),
             pids: self.pid,
             executables: self.exe,
+            cgroups: self.cgroup,
             command: self.command,
         };
         if selectors.is_empty() {
             return Err(Error::NoSelector);
         }
+        let policy = match self.redact {
+            Redaction::Default => Policy::standard(),
+            Redaction::HeadersOnly => Policy::standard().headers_only(),
+            Redaction::None => Policy::none(),
+        };
+        let policy = self.redact_header.iter().try_fold(policy, |policy, name| policy.with_header(name))?;
+        let policy = self.redact_param.iter().try_fold(policy, |policy, name| policy.with_query_key(name))?;
         Ok(Options {
+            policy,
             selectors,
             output: self.output.ok_or(Error::NoOutput)?,
             force: self.force,
@@ -184,7 +237,8 @@ impl Cli {
                 group_rows: env::var(GROUP_ROWS).ok().and_then(|rows| rows.parse().ok()),
             },
             duration: self.duration,
-            sizes: Sizes { ring_bytes: self.ring_size, snaplen: self.snaplen },
+            sizes: Sizes { ring_bytes: self.ring_size, snaplen: self.snaplen, ..Sizes::default() },
+            settings: Settings { probe: self.probe, ..Settings::default() },
             quiet: self.quiet,
         })
     }
@@ -280,7 +334,7 @@ mod tests {
     fn recovery_is_no_capture() {
         let parse = |args: &str| Cli::try_parse_from(["beyla-capture"].into_iter().chain(args.split(' ')));
         let recover = parse("recover run.parquet --force").unwrap();
-        assert!(matches!(recover.action, Some(Action::Recover { force: true, .. })));
+        assert!(matches!(recover.verb, Some(Verb::Recover { force: true, .. })));
         assert!(parse("--port 80 -o x recover run.parquet").is_err());
         assert_eq!(
             parse("-o x -- recover y").unwrap().options().unwrap().selectors.command,

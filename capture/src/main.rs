@@ -9,8 +9,9 @@ use std::{
 
 use anyhow::Context as _;
 use beyla_capture::{
-    cli::{Action, Cli, Generate},
-    recover, session, writer,
+    check,
+    cli::{Cli, Generate, Verb},
+    loader, recover, session, writer,
 };
 use clap::{CommandFactory as _, Parser as _};
 use clap_complete::Shell;
@@ -27,9 +28,16 @@ fn main() -> ExitCode {
             _ => ExitCode::SUCCESS,
         };
     }
-    match cli.action {
-        Some(Action::Recover { file, force }) => return recover(&file, force),
+    match cli.verb {
         None => {}
+        Some(Verb::Loader { command }) => {
+            return match loader::serve(command) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&anyhow::anyhow!("loader: {error}"), FAILED),
+            };
+        }
+        Some(Verb::Check) => return ExitCode::from(if check::run() { 0 } else { USAGE }),
+        Some(Verb::Recover { file, force }) => return recover(&file, force),
     }
     let options = match cli.options() {
         Ok(options) => options,

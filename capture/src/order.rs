@@ -11,7 +11,10 @@ use beyla_schema::{
     wire::Record,
 };
 
-use crate::{convert, target::Facts};
+use crate::{
+    convert,
+    target::{Facts, Runtime},
+};
 
 /// How long a record is held back. The time between the reading of the clock and the reservation of room is
 /// microseconds, but the CPU of a virtual machine can be taken away in between.
@@ -79,7 +82,7 @@ impl Row {
                     command_line: &facts.command_line,
                     cgroup: &facts.cgroup,
                     container: &facts.container,
-                    runtime: facts.runtime,
+                    runtime: facts.runtime.map_or("", Runtime::name),
                     service: &facts.service,
                 })
             }

@@ -13,18 +13,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::maps::{MapData, PerCpuArray, RingBuf};
-use beyla_schema::file::{ClockSample, Cost, Host, Metadata, Probe, VERSION};
+use aya::maps::{MapData, RingBuf};
+use beyla_engine::redact::{Description, Policy, redact_text};
+use beyla_schema::file::{ClockSample, Host, Metadata, Probe, VERSION};
 use tokio::{
     process::{Child, Command},
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use crate::{
+    cost::{self, Meter},
     host,
-    probe::{self, Maps, Sizes},
+    loader::{Eyes, Loader},
+    privilege::{self, Identity},
+    probe::{self, CounterMap, Maps, Settings, Sizes},
     ring::{self, Losses, Progress, Reader, Stop},
     status::{self, Line},
     target::{self, Selectors, Tracker},
@@ -46,6 +50,10 @@ pub struct Options {
     pub duration: Option<Duration>,
     /// Sizes of the kernel side.
     pub sizes: Sizes,
+    /// What the kernel side looks for.
+    pub settings: Settings,
+    /// What is masked.
+    pub policy: Policy,
     /// Say nothing but errors.
     pub quiet: bool,
 }
@@ -62,6 +70,12 @@ pub enum Error {
     /// The file.
     #[error(transparent)]
     Write(#[from] writer::Error),
+    /// Privileges that cannot be given up.
+    #[error(transparent)]
+    Privilege(#[from] privilege::Error),
+    /// The process that looks at targets.
+    #[error("cannot start the loader: {0}")]
+    Loader(io::Error),
     /// The command to record.
     #[error("cannot start {0}: {1}")]
     Command(String, io::Error),
@@ -92,18 +106,29 @@ pub async fn run(options: Options) -> Result<Option<ExitStatus>, Error> {
         std::process::exit(130);
     });
     let (progress, processes) = (Arc::clone(&recording.progress), recording.most_targets);
+    let mut command = recording.command.take();
     let ended = tokio::task::spawn_blocking(move || recording.finish(reason)).await;
     line.clear();
-    let (losses, written) = match ended {
-        Ok((Ok(losses), Ok(written))) => (losses, written?),
+    let ((losses, mut tracker), written) = match ended {
+        Ok((Ok(read), Ok(written))) => (read, written?),
         Ok((Err(_), _)) => return Err(Error::Thread("reader", path)),
         Ok((_, Err(_))) | Err(_) => return Err(Error::Thread("writer", path)),
     };
     if !quiet {
         eprintln!("{}", status::summary(&progress, processes, began.elapsed(), &losses, &written));
     }
+    if status.is_none()
+        && let Some(command) = &mut command
+    {
+        // The capture came first: at a limit, or by a signal that the command may not have got.
+        tracker.eyes.end_command()?;
+        return Ok(timeout(COMMAND_GRACE, command.wait()).await.ok().transpose()?);
+    }
     Ok(status)
 }
+
+/// How long the command may take to end when the capture does.
+const COMMAND_GRACE: Duration = Duration::from_secs(5);
 
 /// The signals that end a capture.
 struct Signals {
@@ -122,6 +147,9 @@ impl Signals {
     }
 }
 
+/// What the reader leaves: the final losses, and who looks at processes.
+type Read = (Losses, Tracker);
+
 /// A capture that is going on.
 struct Recording {
     command: Option<Child>,
@@ -131,7 +159,7 @@ struct Recording {
     /// How many were at most.
     most_targets: usize,
     stop: Arc<Stop>,
-    reader: JoinHandle<Losses>,
+    reader: JoinHandle<Read>,
     writer: JoinHandle<Result<Written, writer::Error>>,
     /// Resolves when the writer wants the capture to end, and why.
     limit: oneshot::Receiver<&'static str>,
@@ -139,9 +167,16 @@ struct Recording {
 
 /// Claims the output, attaches the probes, finds the targets and starts the threads.
 fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
-    let Options { selectors, sizes, .. } = options;
+    let Options { selectors, sizes, settings, .. } = options;
+    let identity = Identity::for_output(&options.output)?;
     let output = Output::create(&options.output, options.limits.rotate.is_some(), options.force)?;
-    let (attached, events, counters, tracker, command) = match start(selectors, *sizes) {
+    let meter = Meter::start();
+    let started = start(selectors, *sizes, *settings).and_then(|started| {
+        // From here on nothing of what is recorded has been looked at, and everything is.
+        identity.assume()?;
+        Ok(started)
+    });
+    let Started { attached, events, counters, tracker, command, loader } = match started {
         Ok(started) => started,
         Err(error) => {
             output.discard();
@@ -154,18 +189,20 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
         clock,
         selectors: selectors.describe(),
         sizes: *sizes,
+        policy: options.policy.clone(),
         probes: attached.probes.clone(),
+        loader,
+        progress: Arc::new(Progress::default()),
+        _meter: meter,
     };
     if !options.quiet {
-        for Probe { name, failure } in &attached.probes {
-            if let Some(failure) = failure {
-                line.say(&format!("without {name}: queue times are not known ({failure})"));
-            }
+        for note in &attached.notes {
+            line.say(note);
         }
         line.say(&announcement(selectors, &tracker));
     }
 
-    let progress = Arc::new(Progress::default());
+    let progress = Arc::clone(&facts.progress);
     let stop = Arc::new(Stop::default());
     let targets = tracker.count();
     let (sender, batches) = sync_channel(ring::CHANNEL);
@@ -181,6 +218,7 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
         writer::run(
             output,
             limits,
+            &facts.policy,
             &batches,
             |tally| facts.metadata(tally),
             |reason| {
@@ -226,18 +264,28 @@ impl Recording {
     fn finish(
         self,
         reason: &'static str,
-    ) -> (thread::Result<Losses>, thread::Result<Result<Written, writer::Error>>) {
+    ) -> (thread::Result<Read>, thread::Result<Result<Written, writer::Error>>) {
         self.stop.request(reason);
         (self.reader.join(), self.writer.join())
     }
 }
 
-type Started = (probe::Attached, RingBuf<MapData>, PerCpuArray<MapData, [u64; 6]>, Tracker, Option<Child>);
+/// A capture whose kernel side works, before anybody reads what it says.
+struct Started {
+    attached: probe::Attached,
+    events: RingBuf<MapData>,
+    counters: CounterMap,
+    tracker: Tracker,
+    command: Option<Child>,
+    /// Process id of the loader.
+    loader: u32,
+}
 
 /// Attaches the probes first, then finds the targets: what happens in between is not missed.
-fn start(selectors: &Selectors, sizes: Sizes) -> Result<Started, Error> {
-    let (attached, Maps { events, counters, targets, sockets }) = probe::attach(selectors, sizes)?;
-    let mut tracker = Tracker::new(selectors.clone(), targets, sockets);
+fn start(selectors: &Selectors, sizes: Sizes, settings: Settings) -> Result<Started, Error> {
+    let (attached, Maps { events, counters, targets, sockets, sockets_map, connections }) =
+        probe::attach(selectors, sizes, settings)?;
+    let mut tracker = Tracker::new(selectors.clone(), targets, Eyes::Own(sockets), connections);
     tracker.find()?;
     let command = match selectors.command.split_first() {
         None => None,
@@ -246,7 +294,11 @@ fn start(selectors: &Selectors, sizes: Sizes) -> Result<Started, Error> {
             Some(spawned.map_err(|error| Error::Command(program.clone(), error))?)
         }
     };
-    Ok((attached, events, counters, tracker, command))
+    let command_id = command.as_ref().and_then(Child::id);
+    let loader = Loader::start(sockets_map, command_id).map_err(Error::Loader)?;
+    let loader_id = loader.pid();
+    tracker.eyes = Eyes::Loader(loader);
+    Ok(Started { attached, events, counters, tracker, command, loader: loader_id })
 }
 
 async fn wait(command: Option<&mut Child>) -> io::Result<ExitStatus> {
@@ -262,29 +314,39 @@ struct Facts {
     clock: ClockSample,
     selectors: Vec<String>,
     sizes: Sizes,
+    policy: Policy,
     probes: Vec<Probe>,
+    loader: u32,
+    progress: Arc<Progress>,
+    _meter: Meter,
 }
 
 impl Facts {
     fn metadata(&self, tally: Tally) -> Metadata {
+        let Description { name, headers, query_keys } = self.policy.describe();
+        let masked = |text: &str| redact_text(&self.policy, text).into_owned();
         Metadata {
             schema_version: VERSION,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             capture_id: host::capture_id(&self.host, &self.clock),
-            argv: std::env::args().collect(),
+            argv: std::env::args().map(|argument| masked(&argument)).collect(),
             host: self.host.clone(),
             clocks: vec![self.clock, host::clock_sample()],
-            selectors: self.selectors.clone(),
+            selectors: self.selectors.iter().map(|selector| masked(selector)).collect(),
             snaplen: self.sizes.snaplen,
             ring_bytes: self.sizes.ring_bytes,
-            redaction: "none".to_owned(),
-            redacted_headers: Vec::new(),
-            redacted_parameters: Vec::new(),
+            redaction: name.to_owned(),
+            redacted_headers: headers,
+            redacted_parameters: query_keys,
             probes: self.probes.clone(),
             late_rows: tally.late_rows,
             part: None,
             recovered: false,
-            cost: Cost { written_bytes: tally.written_bytes, ..Cost::default() },
+            cost: cost::of_recorder(
+                self.loader,
+                self.progress.programs.get().cloned().unwrap_or_default(),
+                tally.written_bytes,
+            ),
         }
     }
 }

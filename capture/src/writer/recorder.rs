@@ -10,7 +10,7 @@ use std::{
 
 use beyla_schema::{
     event::{Body, Event},
-    file::{self, JournaledWriter, Metadata, Names},
+    file::{self, Cost, JournaledWriter, Metadata, Names},
 };
 
 use super::{
@@ -61,6 +61,7 @@ struct Done {
     bytes: u64,
     written: u64,
     late: u64,
+    cost: Cost,
 }
 
 /// The file that is being written.
@@ -214,6 +215,7 @@ impl<M: Fn(Tally) -> Metadata, S: FnOnce(&'static str)> Recorder<M, S> {
         };
         let metadata = Metadata { part: part.number, ..(self.metadata)(tally) };
         part.writer.finish(&metadata).map_err(|source| part.failed(source))?;
+        self.done.cost = metadata.cost;
         self.done.late = late;
         self.done.parts += 1;
         self.done.events += part.events;
@@ -261,7 +263,7 @@ impl<M: Fn(Tally) -> Metadata, S: FnOnce(&'static str)> Recorder<M, S> {
         let parts = self.part.number.is_some().then_some(self.done.parts);
         let path = if parts.is_some() { output::all_parts(&self.path) } else { self.path.clone() };
         let bytes = if parts.is_some() { self.done.bytes } else { last };
-        Ok(Written { path, bytes, parts })
+        Ok(Written { path, bytes, parts, cost: std::mem::take(&mut self.done.cost) })
     }
 }
 

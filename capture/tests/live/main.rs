@@ -7,15 +7,22 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "that is how a test fails")]
 
 mod bad_input;
+mod calls;
 mod capture;
 mod client;
 mod crash;
 mod life_cycle;
 mod limits;
 mod load;
+mod losses;
 mod messages;
+mod privilege;
+mod probes;
+mod queue;
+mod secrets;
 mod server;
 mod servers;
+mod targets;
 
 use std::{
     env,

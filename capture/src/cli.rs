@@ -87,7 +87,8 @@ pub struct Cli {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_events: Option<u64>,
 
-    /// Stop when the file, or all parts of it together, has about this size: 500MB, 2GiB
+    /// Stop when the file, or all parts of it together, has about this size, give or take a few megabytes:
+    /// 500MB, 2GiB
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_size: Option<u64>,
 

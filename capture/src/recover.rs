@@ -139,9 +139,8 @@ fn recover_file(names: &Names, force: bool) -> Result<Recovered, Error> {
     let mut fresh = path.clone().into_os_string();
     fresh.push(".recovering");
     let fresh = PathBuf::from(fresh);
-    let recovered = copy(&mut reader, names, &fresh).and_then(|(recovered, file)| {
-        if let (Some(source), false) = (recovered.damage.as_ref(), force) {
-            let source = file::Error::Io(io::Error::other(source.to_string()));
+    let recovered = copy(&mut reader, names, &fresh).and_then(|(mut recovered, file)| {
+        if !force && let Some(source) = recovered.damage.take() {
             return Err(Error::Damaged { path: path.clone(), events: recovered.events, source });
         }
         let publish = || {

@@ -36,7 +36,7 @@ fn event(number: u64) -> Event<'static> {
             source: Source::Socket,
             call: Call::Sendmsg,
             position: number,
-            ready_ns: (number % 2 == 0).then_some(7),
+            ready_ns: number.is_multiple_of(2).then_some(7),
             length: 5000,
             payload: &PAYLOAD[..(number * 37 % 600) as usize],
             tail: b"end",
@@ -105,7 +105,7 @@ fn write(files: &Files, group_rows: usize, batches: u64, mut each: impl FnMut(u6
     let mut writer = files.writer(group_rows);
     let mut count = 0;
     for batch in 0..batches {
-        for _ in 0..1 + batch * 3 % 8 {
+        for _ in 0..=(batch * 3 % 8) {
             writer.push(&event(count)).unwrap();
             count += 1;
         }

@@ -1,6 +1,9 @@
 //! Captures that end by themselves, and captures in parts.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command, thread, time::Duration};
+use std::{
+    collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, thread,
+    time::Duration,
+};
 
 use beyla_schema::file::{EventReader, Projection};
 
@@ -133,8 +136,7 @@ fn what_a_killed_capture_left_is_not_lost_by_accident() {
                 .any(|seen| seen.target.as_ref() == Some(&target) && seen.status == Some(200))
         );
     }
-    use std::os::unix::fs::MetadataExt as _;
-    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let (exit, said) = run(folder.path(), &["recover", "run.parquet"]);
     assert_eq!(exit, Some(2), "{said}");
     assert!(said.contains("run.parquet is complete"), "{said}");

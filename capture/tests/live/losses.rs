@@ -87,7 +87,8 @@ fn assert_adds_up(recording: &Recording, counts: &Counts, cause: &str) {
         .losses
         .iter()
         .filter(|(cause, _)| {
-            ["ring_full", "writer_behind", "storage_full", "undecoded"].contains(&cause.as_str())
+            ["ring_full", "writer_behind", "storage_full", "descriptor_gone", "undecoded"]
+                .contains(&cause.as_str())
         })
         .map(|(_, count)| count)
         .sum();

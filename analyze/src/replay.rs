@@ -3,10 +3,11 @@
 
 use std::{fs::File, path::Path};
 
+use arrow::array::RecordBatch;
 use beyla_engine::{Config, Engine, Sink, Stats};
 use beyla_schema::{
     arrow::requests::Source,
-    event::Body,
+    event::{Body, Event, loses_records},
     file::{Error as FileError, EventReader, Metadata, Projection},
 };
 
@@ -19,10 +20,19 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Opens a file and reads what it says about itself.
+    /// Opens a file for pairing, and reads what it says about itself.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        Self::with_columns(path, Projection::Pairing)
+    }
+
+    /// Opens a file with all its columns.
+    pub fn open_whole(path: &Path) -> Result<Self, Error> {
+        Self::with_columns(path, Projection::All)
+    }
+
+    fn with_columns(path: &Path, columns: Projection) -> Result<Self, Error> {
         let file = path.display().to_string();
-        let open = || EventReader::open(File::open(path)?, Projection::Pairing);
+        let open = || EventReader::open(File::open(path)?, columns);
         match open() {
             Ok(reader) => {
                 let metadata = reader.metadata();
@@ -31,6 +41,33 @@ impl Capture {
             }
             Err(error) => Err(Error::File { file, error }),
         }
+    }
+
+    /// The file, as it was named.
+    pub fn name(&self) -> &str {
+        &self.source.file
+    }
+
+    /// The next rows as they are. None at the end.
+    pub fn next_record_batch(&mut self) -> Result<Option<RecordBatch>, FileError> {
+        self.reader.next_record_batch()
+    }
+
+    /// Hands every event to `each`, until that returns false.
+    pub(crate) fn each_event(
+        mut self,
+        progress: &mut Progress,
+        mut each: impl FnMut(&Event<'_>) -> bool,
+    ) -> Result<(), Error> {
+        let mut wanted = true;
+        while wanted {
+            match self.reader.next_batch(|event| wanted = wanted && each(event)) {
+                Ok(Some(rows)) => progress.advance(rows as u64),
+                Ok(None) => break,
+                Err(error) => return Err(Error::File { file: self.source.file, error }),
+            }
+        }
+        Ok(())
     }
 
     /// Host name of the capture.
@@ -108,12 +145,15 @@ impl Summary {
         Some(self.stats.seen).filter(|seen| *seen > 0)
     }
 
-    /// CPU time that the recorder took for each event it was told of, nanoseconds. None when not known: costs are
-    /// those of the capture from its beginning, so those of a later part have nothing to be divided by.
+    /// CPU time that the recorder took for each event it recorded, nanoseconds. None when not known: costs are those of
+    /// the capture from its beginning, so those of a later part have nothing to be divided by.
     pub fn cpu_ns_per_event(&self) -> Option<f64> {
-        let cpu_ns =
-            Some(self.metadata.cost.cpu_ns).filter(|ns| *ns > 0 && self.metadata.part.unwrap_or(1) == 1)?;
-        Some(cpu_ns as f64 / self.seen().unwrap_or(self.stats.events).max(1) as f64)
+        let Metadata { cost, part, .. } = &self.metadata;
+        let cpu_ns = Some(cost.cpu_ns).filter(|ns| *ns > 0 && part.unwrap_or(1) == 1)?;
+        let losses = self.stats.losses.iter().filter(|(cause, _)| loses_records(cause));
+        let lost: u64 = losses.map(|(_, count)| count).sum();
+        let recorded = self.seen().map_or(self.stats.events, |seen| seen.saturating_sub(lost));
+        Some(cpu_ns as f64 / recorded.max(1) as f64)
     }
 
     /// Why a file has no end.

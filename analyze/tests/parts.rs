@@ -135,13 +135,13 @@ fn a_missing_part_begins_anew() {
 fn losses_are_told_by_the_part_in_which_they_happened() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
-    let lost = |count| Body::Loss(Loss { cause: "ring_full", count });
+    let ring_full = |count| Body::Loss(Loss { cause: "ring_full", count });
     let mut part = Capture::new(path, "1.parquet");
     part.serve(0, 1, "/", 200, MS);
     part.loss("ring_full", 3);
     part.seen(3);
     let mut part = part.rotate("2.parquet");
-    part.add(0, true, lost(3));
+    part.add(0, true, ring_full(3));
     part.add(0, true, Body::Seen(7));
     part.serve(10 * MS, 2, "/", 200, MS);
     part.loss("ring_full", 5);

@@ -174,8 +174,12 @@ impl Order {
         drained_ns: u64,
         each: impl FnMut(&Event<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let until = drained_ns.saturating_sub(HOLD_NS);
-        self.release_until(until, each)
+        self.release_until(Self::released_until(drained_ns), each)
+    }
+
+    /// The latest time of what is released at `drained_ns`.
+    pub fn released_until(drained_ns: u64) -> u64 {
+        drained_ns.saturating_sub(HOLD_NS)
     }
 
     /// Releases everything.

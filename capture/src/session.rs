@@ -14,6 +14,7 @@ use std::{
 };
 
 use aya::maps::{MapData, RingBuf};
+use beyla_engine::redact::{Description, Policy, redact_text};
 use beyla_schema::file::{ClockSample, Host, Metadata, Probe, VERSION};
 use tokio::{
     process::{Child, Command},
@@ -31,7 +32,7 @@ use crate::{
     ring::{self, Losses, Progress, Reader, Stop},
     status::{self, Line},
     target::{self, Selectors, Tracker},
-    writer::{self, Output, Written},
+    writer::{self, Limits, Output, Tally, Written},
 };
 
 /// What to capture, and how.
@@ -43,12 +44,16 @@ pub struct Options {
     pub output: PathBuf,
     /// Overwrite the output.
     pub force: bool,
+    /// How much, and in how many files.
+    pub limits: Limits,
     /// For how long; without, until a signal.
     pub duration: Option<Duration>,
     /// Sizes of the kernel side.
     pub sizes: Sizes,
     /// What the kernel side looks for.
     pub settings: Settings,
+    /// What is masked.
+    pub policy: Policy,
     /// Say nothing but errors.
     pub quiet: bool,
 }
@@ -78,7 +83,7 @@ pub enum Error {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// A thread of ours panicked.
-    #[error("the {0} ended unexpectedly; what it had written is in {1}.partial")]
+    #[error("the {0} ended unexpectedly; `beyla-analyze {1}` reads what it had written")]
     Thread(&'static str, PathBuf),
 }
 
@@ -92,9 +97,12 @@ pub async fn run(options: Options) -> Result<Option<ExitStatus>, Error> {
     let mut recording = begin(&options, &line)?;
     let (reason, status) = recording.watch(&options, &line, &mut signals).await;
     // From here on a signal ends the program at once: there is nothing to stop any more but the writing.
+    let name = path.display().to_string();
     tokio::spawn(async move {
         signals.any().await;
-        eprintln!("beyla-capture: interrupted while finishing; the file is incomplete");
+        eprintln!(
+            "beyla-capture: interrupted while finishing: `beyla-capture recover {name}` makes a file of it"
+        );
         std::process::exit(130);
     });
     let (progress, processes) = (Arc::clone(&recording.progress), recording.most_targets);
@@ -153,15 +161,15 @@ struct Recording {
     stop: Arc<Stop>,
     reader: JoinHandle<Read>,
     writer: JoinHandle<Result<Written, writer::Error>>,
-    /// Resolves when the writer has given up.
-    failure: oneshot::Receiver<()>,
+    /// Resolves when the writer wants the capture to end, and why.
+    limit: oneshot::Receiver<&'static str>,
 }
 
 /// Claims the output, attaches the probes, finds the targets and starts the threads.
 fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
     let Options { selectors, sizes, settings, .. } = options;
     let identity = Identity::for_output(&options.output)?;
-    let output = Output::create(&options.output, options.force)?;
+    let output = Output::create(&options.output, options.limits.rotate.is_some(), options.force)?;
     let meter = Meter::start();
     let started = start(selectors, *sizes, *settings).and_then(|started| {
         // From here on nothing of what is recorded has been looked at, and everything is.
@@ -181,6 +189,7 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
         clock,
         selectors: selectors.describe(),
         sizes: *sizes,
+        policy: options.policy.clone(),
         probes: attached.probes.clone(),
         loader,
         progress: Arc::new(Progress::default()),
@@ -197,7 +206,8 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
     let stop = Arc::new(Stop::default());
     let targets = tracker.count();
     let (sender, batches) = sync_channel(ring::CHANNEL);
-    let (failed, failure) = oneshot::channel();
+    let (limit_reached, limit) = oneshot::channel();
+    let limits = options.limits;
     let reader =
         Reader { attached, events, counters, tracker, batches: sender, progress: Arc::clone(&progress) };
     let reader = thread::Builder::new().name("ring".to_owned()).spawn({
@@ -205,14 +215,19 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
         move || reader.run(&stop)
     })?;
     let writer = thread::Builder::new().name("writer".to_owned()).spawn(move || {
-        let written = writer::run(output, &batches, clock.clock(), |late| facts.metadata(late));
-        if written.is_err() {
-            // Nobody listens any more when the capture is ending anyway.
-            let _ = failed.send(());
-        }
-        written
+        writer::run(
+            output,
+            limits,
+            &facts.policy,
+            &batches,
+            |tally| facts.metadata(tally),
+            |reason| {
+                // Nobody listens any more when the capture is ending anyway.
+                let _ = limit_reached.send(reason);
+            },
+        )
     })?;
-    Ok(Recording { command, progress, targets, most_targets: 0, stop, reader, writer, failure })
+    Ok(Recording { command, progress, targets, most_targets: 0, stop, reader, writer, limit })
 }
 
 impl Recording {
@@ -234,7 +249,8 @@ impl Recording {
                 () = signals.any() => return ("signal", None),
                 () = &mut timeout => return ("duration", None),
                 ended = wait(self.command.as_mut()) => return ("command_exit", ended.ok()),
-                _ = &mut self.failure => return ("write_error", None),
+                // A writer that has given up does not say anything.
+                limit = &mut self.limit => return (limit.unwrap_or("write_error"), None),
                 _ = tick.tick() => {
                     let targets = self.targets.load(Ordering::Relaxed);
                     self.most_targets = self.most_targets.max(targets);
@@ -298,6 +314,7 @@ struct Facts {
     clock: ClockSample,
     selectors: Vec<String>,
     sizes: Sizes,
+    policy: Policy,
     probes: Vec<Probe>,
     loader: u32,
     progress: Arc<Progress>,
@@ -305,28 +322,30 @@ struct Facts {
 }
 
 impl Facts {
-    fn metadata(self, late_rows: u64) -> Metadata {
+    fn metadata(&self, tally: Tally) -> Metadata {
+        let Description { name, headers, query_keys } = self.policy.describe();
+        let masked = |text: &str| redact_text(&self.policy, text).into_owned();
         Metadata {
             schema_version: VERSION,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             capture_id: host::capture_id(&self.host, &self.clock),
-            argv: std::env::args().collect(),
-            host: self.host,
+            argv: std::env::args().map(|argument| masked(&argument)).collect(),
+            host: self.host.clone(),
             clocks: vec![self.clock, host::clock_sample()],
-            selectors: self.selectors,
+            selectors: self.selectors.iter().map(|selector| masked(selector)).collect(),
             snaplen: self.sizes.snaplen,
             ring_bytes: self.sizes.ring_bytes,
-            redaction: "none".to_owned(),
-            redacted_headers: Vec::new(),
-            redacted_parameters: Vec::new(),
-            probes: self.probes,
-            late_rows,
+            redaction: name.to_owned(),
+            redacted_headers: headers,
+            redacted_parameters: query_keys,
+            probes: self.probes.clone(),
+            late_rows: tally.late_rows,
             part: None,
             recovered: false,
             cost: cost::of_recorder(
                 self.loader,
                 self.progress.programs.get().cloned().unwrap_or_default(),
-                0,
+                tally.written_bytes,
             ),
         }
     }

@@ -47,6 +47,7 @@ pub struct Stats {
 
 impl Stats {
     /// What came since these were `before`. `end` is what it is now.
+    #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         let losses = self.losses.iter().map(|(cause, lost)| {
             let earlier = before.losses.get(cause).copied().unwrap_or(0);

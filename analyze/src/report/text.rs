@@ -156,8 +156,11 @@ fn cost(summary: &Summary) -> Option<String> {
     if runs > 0 {
         facts.push(format!("kernel programs {} per run", us(run_ns as f64 / runs as f64)));
     }
-    facts.push(format!("{} of memory", bytes(cost.memory_bytes)));
-    facts.push(format!("{} written", bytes(cost.written_bytes)));
+    for (number, what) in [(cost.memory_bytes, "of memory"), (cost.written_bytes, "written")] {
+        if number > 0 {
+            facts.push(format!("{} {what}", bytes(number)));
+        }
+    }
     Some(facts.join(", "))
 }
 

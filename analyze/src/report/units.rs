@@ -38,8 +38,8 @@ pub(super) fn bytes(number: u64) -> String {
     let (value, unit) = match number {
         // Limits are where rounding to three digits reaches the next unit.
         ..1_000 => return counted(number, "byte"),
-        ..999_500 => (number as f64 / 1e3, "kB"),
-        ..999_500_000 => (number as f64 / 1e6, "MB"),
+        1_000..999_500 => (number as f64 / 1e3, "kB"),
+        999_500..999_500_000 => (number as f64 / 1e6, "MB"),
         _ => (number as f64 / 1e9, "GB"),
     };
     format!("{} {unit}", three_digits(value))

@@ -119,6 +119,16 @@ impl Capture {
         self.seq[0] += records;
     }
 
+    /// CPU 0 numbers its records from 0 again.
+    pub fn restart_numbers(&mut self) {
+        self.seq[0] = 0;
+    }
+
+    /// The next rows may have earlier times.
+    pub fn back_to(&mut self, at: u64) {
+        self.now = at;
+    }
+
     /// A process called `service`.
     pub fn process(&mut self, service: &str) {
         let process = Process { parent: 1, executable: "/usr/bin/shop", service, ..Process::default() };

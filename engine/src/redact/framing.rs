@@ -1,0 +1,520 @@
+//! Where the messages of an HTTP/1.x connection begin and end (RFC 9112 section 6), in pieces of any size.
+//!
+//! This is knowledge of a lesser kind than the engine's: it decides which bytes are a body, and where a secret in a
+//! body cannot go on. What is kept of a head is its first line and the two fields that tell a length.
+
+use std::collections::VecDeque;
+
+use memchr::memchr;
+
+use crate::http1::head::{self, Framing};
+use crate::http2::frame;
+
+/// Bytes that are kept of a head, and of one line of it that comes in pieces.
+const MAX_KEPT: usize = 16 << 10;
+
+/// Buffers above this size are not kept for the next message.
+const SPARE: usize = 1024;
+
+/// Bytes that are looked at to see what a stream begins with.
+const MAX_PROBE: usize = 64;
+
+/// Requests that are remembered until they are answered.
+const MAX_ASKED: usize = 1024;
+
+/// One direction.
+#[derive(Debug)]
+pub(super) struct Framer {
+    phase: Phase,
+    /// What was seen of a message that may begin, or of a line that comes in pieces.
+    line: Vec<u8>,
+    /// The lines of the head that tell where the message ends.
+    head: Vec<u8>,
+    /// A message was seen.
+    spoken: bool,
+    /// The length of the body is in doubt, so that it may end earlier.
+    doubtful: bool,
+}
+
+/// What the next bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Perhaps the beginning of a message.
+    Start(Trust),
+    /// A line of a head, the first or another one.
+    Line { first: bool },
+    /// A body, or a chunk, of so many more bytes.
+    Data { left: u64, chunk: bool },
+    /// The end of the line after a chunk.
+    ChunkEnd,
+    /// The line with the size of a chunk.
+    ChunkSize,
+    /// A line after the last chunk.
+    Trailer,
+    /// A body that ends with the connection.
+    UntilClose,
+    /// Another protocol.
+    Opaque,
+    /// Unknown, until a call begins like a message.
+    Lost,
+}
+
+/// What is known of the place where a message may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// The first byte, or the end of the message before.
+    Boundary,
+    /// The end of a message after which another protocol is spoken.
+    Switch,
+    /// Nothing.
+    Unknown,
+}
+
+/// What bytes turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Region {
+    /// They may become the beginning of a message.
+    Start,
+    /// A head, the framing of chunks, or trailers.
+    Head,
+    /// A body.
+    Body,
+    /// Neither.
+    Other,
+}
+
+/// What became of the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    /// So many of them are of one kind; zero when only the state changed.
+    pub(super) length: usize,
+    pub(super) region: Region,
+    pub(super) event: Event,
+}
+
+/// What was found out on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    None,
+    /// The next byte plainly belongs to a message that begins with it, or began a few bytes ago.
+    Begins,
+    /// Both directions speak another protocol after this.
+    Switches,
+    /// After these bytes, a client speaks HTTP/2.
+    Preface,
+    /// This is the head of the first frame of an HTTP/2 server, of which these bytes are the end.
+    Settings([u8; frame::HEAD]),
+    /// The next bytes are HTTP/2 frames, of a connection that is seen from its middle.
+    Frames,
+}
+
+/// Where bytes were missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gap {
+    /// Within a body, or another protocol.
+    Body,
+    /// In or after chunks, or where chunks may have begun.
+    Chunks,
+    /// In a head, or perhaps in one.
+    Unknown,
+}
+
+/// Requests that wait for their response: what both directions have to know of each other.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    methods: VecDeque<Method>,
+    /// Responses that came before their request.
+    early: u32,
+    /// Requests or responses were missed: the next request is taken for the only one that waits.
+    missed: bool,
+}
+
+/// The methods that change where a response ends (RFC 9112 section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Method {
+    Head,
+    Connect,
+    Other,
+}
+
+impl Asked {
+    fn ask(&mut self, method: &[u8]) {
+        if self.missed {
+            *self = Self::default();
+        }
+        if self.early > 0 {
+            self.early -= 1;
+            return;
+        }
+        if self.methods.len() == MAX_ASKED {
+            self.methods.clear();
+        }
+        self.methods.push_back(match method {
+            b"HEAD" => Method::Head,
+            b"CONNECT" => Method::Connect,
+            _ => Method::Other,
+        });
+    }
+
+    fn answer(&mut self) -> Option<Method> {
+        let method = self.methods.pop_front();
+        self.early += u32::from(method.is_none() && !self.missed);
+        method
+    }
+
+    /// Bytes were missed: of requests, after which those seen before keep their turn, or of responses.
+    fn lose(&mut self, responses: bool) {
+        if responses {
+            self.methods.clear();
+        }
+        self.early = 0;
+        self.missed = true;
+    }
+}
+
+impl Framer {
+    /// For a stream whose first byte comes next.
+    pub(super) fn begun() -> Self {
+        Self::new(Phase::Start(Trust::Boundary))
+    }
+
+    /// For a stream that begins somewhere.
+    pub(super) fn found() -> Self {
+        Self::new(Phase::Start(Trust::Unknown))
+    }
+
+    fn new(phase: Phase) -> Self {
+        Self { phase, line: Vec::new(), head: Vec::new(), spoken: false, doubtful: false }
+    }
+
+    /// The other direction has agreed to another protocol.
+    pub(super) fn switch(&mut self) {
+        self.enter(Phase::Start(Trust::Switch));
+    }
+
+    /// A call begins with `bytes`, perhaps after the other direction had its turn.
+    pub(super) fn call(&mut self, bytes: &[u8], turned: bool) {
+        let begins = || head::begins_request_line(bytes) || status(bytes);
+        match self.phase {
+            Phase::Lost => self.enter(Phase::Start(Trust::Unknown)),
+            // A HEAD request that was not seen, or a body that was never sent (RFC 9110 section 10.1.1).
+            Phase::Data { .. } | Phase::ChunkSize | Phase::UntilClose
+                if self.doubtful && turned && begins() =>
+            {
+                self.enter(Phase::Start(Trust::Boundary));
+            }
+            _ => {}
+        }
+    }
+
+    /// So many bytes were missed.
+    pub(super) fn gap(&mut self, count: u64, asked: &mut Asked) -> Gap {
+        // Where there may be no body, it may have been a head.
+        let within = if self.doubtful && self.is_response() { Gap::Unknown } else { Gap::Body };
+        match &mut self.phase {
+            Phase::Data { left, .. } if count <= *left => {
+                *left -= count;
+                self.end_data();
+                return within;
+            }
+            Phase::UntilClose => return within,
+            Phase::Opaque => return Gap::Body,
+            _ => {}
+        }
+        let chunks = match self.phase {
+            Phase::Data { chunk, .. } => chunk,
+            Phase::ChunkEnd | Phase::ChunkSize | Phase::Trailer => true,
+            // The rest of the head may announce them.
+            Phase::Line { first: false } => self.is_response(),
+            _ => false,
+        };
+        self.enter(Phase::Start(Trust::Unknown));
+        asked.lose(self.is_response());
+        if chunks { Gap::Chunks } else { Gap::Unknown }
+    }
+
+    /// Whether the next byte is to begin a message.
+    pub(super) fn is_between(&self) -> bool {
+        matches!(self.phase, Phase::Start(_))
+    }
+
+    /// Whether the stream is not known to be HTTP/1.x, nor to be something else.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.phase == Phase::Lost && !self.spoken
+    }
+
+    /// How many bytes at the end of `bytes`, which are no part of a message, may be a last chunk all the same.
+    pub(super) fn last_chunk(&self, bytes: &[u8]) -> usize {
+        let ends = [&b"\r\n0\r\n\r\n"[..], b"0\r\n\r\n"];
+        let kept = self.phase == Phase::Lost && (bytes == ends[1] || bytes.ends_with(ends[0]));
+        if kept { bytes.len().min(ends[0].len()) } else { 0 }
+    }
+
+    /// Reads the beginning of `bytes`, which are not empty. `sure`: no secret may go on in them. `strict`: what is not
+    /// known to be a head must not be taken for one.
+    pub(super) fn step(&mut self, bytes: &[u8], sure: bool, strict: bool, asked: &mut Asked) -> Step {
+        let step = |length, region| Step { length, region, event: Event::None };
+        match self.phase {
+            Phase::Start(trust) => self.start(trust, bytes, sure, strict),
+            Phase::Line { .. } | Phase::ChunkEnd | Phase::ChunkSize | Phase::Trailer => {
+                self.line(bytes, asked)
+            }
+            Phase::Data { left, chunk } => {
+                let length = left.min(bytes.len() as u64);
+                self.phase = Phase::Data { left: left - length, chunk };
+                self.doubtful &= self.is_response();
+                self.end_data();
+                step(length as usize, Region::Body)
+            }
+            Phase::UntilClose => step(bytes.len(), Region::Body),
+            Phase::Opaque | Phase::Lost => step(bytes.len(), Region::Other),
+        }
+    }
+
+    /// Whether the message is a response: what is doubtful about its body is so to its end.
+    fn is_response(&self) -> bool {
+        self.head.starts_with(b"HTTP/")
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.line.clear();
+        if !matches!(phase, Phase::Data { .. } | Phase::ChunkSize | Phase::UntilClose) {
+            self.doubtful = false;
+        }
+    }
+
+    fn end_data(&mut self) {
+        match self.phase {
+            Phase::Data { left: 0, chunk: true } => self.enter(Phase::ChunkEnd),
+            Phase::Data { left: 0, chunk: false } => self.enter(Phase::Start(Trust::Boundary)),
+            _ => {}
+        }
+    }
+
+    /// Looks whether a message begins.
+    fn start(&mut self, trust: Trust, bytes: &[u8], sure: bool, strict: bool) -> Step {
+        let known = self.line.len();
+        if known == 0 && trust != Trust::Unknown {
+            // Blank lines before a message are ignored (RFC 9112 section 2.2).
+            let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            if blank > 0 {
+                return Step { length: blank, region: Region::Head, event: Event::None };
+            }
+        }
+        let room = bytes.len().min(MAX_PROBE - known);
+        self.line.extend_from_slice(&bytes[..room]);
+        let (event, length) = match self.verdict(trust, bytes, known, sure, strict) {
+            Verdict::Undecided => {
+                return Step { length: bytes.len(), region: Region::Start, event: Event::None };
+            }
+            Verdict::Preface => (Event::Preface, frame::PREFACE.len() - known),
+            Verdict::Settings(head) => (Event::Settings(head), frame::HEAD - known),
+            Verdict::Frames => (Event::Frames, 0),
+            Verdict::Begins => (Event::Begins, 0),
+            Verdict::Not => (Event::None, 0),
+        };
+        self.line.truncate(known);
+        match (event, trust) {
+            (Event::Begins, _) => self.phase = Phase::Line { first: true },
+            // Without anything to hide, a line is a message until it is complete and is none.
+            (Event::None, Trust::Boundary) if !strict => self.phase = Phase::Line { first: true },
+            (Event::None, Trust::Boundary) if self.spoken => self.enter(Phase::Lost),
+            (Event::None, Trust::Unknown) => self.enter(Phase::Lost),
+            _ => self.enter(Phase::Opaque),
+        }
+        Step { length, region: Region::Head, event }
+    }
+
+    /// What a stream begins with. `self.line` has the beginning, the first `known` bytes of which came earlier.
+    fn verdict(&self, trust: Trust, bytes: &[u8], known: usize, sure: bool, strict: bool) -> Verdict {
+        let probe = &self.line[..];
+        if probe.starts_with(frame::PREFACE) {
+            return Verdict::Preface;
+        }
+        if frame::PREFACE.starts_with(probe) {
+            return Verdict::Undecided;
+        }
+        match (frame::begins_settings(probe), probe.first_chunk()) {
+            (Some(true), Some(head)) => return Verdict::Settings(*head),
+            (None, _) => return Verdict::Undecided,
+            _ => {}
+        }
+        if trust == Trust::Switch {
+            return Verdict::Not;
+        }
+        if trust == Trust::Unknown && known == 0 && frame::begins_frames(bytes) {
+            return Verdict::Frames;
+        }
+        let any_method = trust == Trust::Boundary && sure;
+        let line = if known == 0 { bytes } else { probe };
+        let good = if memchr(b'\n', line).is_some() {
+            let request = if trust == Trust::Boundary {
+                head::may_be_request(line)
+            } else {
+                head::begins_request_line(line)
+            };
+            return if request || status(line) { Verdict::Begins } else { Verdict::Not };
+        } else if strict && trust == Trust::Unknown {
+            false
+        } else if any_method {
+            head::may_be_request(line) || head::may_be_response(line)
+        } else {
+            head::begins_request(line) || head::may_be_response(line)
+        };
+        let decided = probe.starts_with(b"HTTP/1.")
+            || memchr(b' ', probe).is_some_and(|space| space + 1 < probe.len())
+            || probe.len() == MAX_PROBE;
+        match (good, decided) {
+            (false, _) => Verdict::Not,
+            (true, true) => Verdict::Begins,
+            (true, false) => Verdict::Undecided,
+        }
+    }
+
+    /// Reads a line, or a piece of one.
+    fn line(&mut self, bytes: &[u8], asked: &mut Asked) -> Step {
+        let step = |length, region| Step { length, region, event: Event::None };
+        let Some(end) = memchr(b'\n', bytes) else {
+            let room = bytes.len().min(MAX_KEPT.saturating_sub(self.line.len()));
+            self.line.extend_from_slice(&bytes[..room]);
+            let good = match self.phase {
+                Phase::ChunkSize => self.line[0].is_ascii_hexdigit(),
+                Phase::ChunkEnd => self.line == b"\r",
+                Phase::Line { first: true } => room == bytes.len(),
+                _ => true,
+            };
+            if !good {
+                self.enter(Phase::Lost);
+            }
+            return step(bytes.len(), if good { Region::Head } else { Region::Other });
+        };
+        let mut line = std::mem::take(&mut self.line);
+        let result = if line.is_empty() {
+            self.whole_line(&bytes[..=end], asked)
+        } else {
+            let room = (end + 1).min(MAX_KEPT.saturating_sub(line.len()));
+            line.extend_from_slice(&bytes[..room]);
+            self.whole_line(&line, asked)
+        };
+        line.clear();
+        if line.capacity() <= SPARE {
+            self.line = line;
+        }
+        if let Some(event) = result {
+            return Step { length: end + 1, region: Region::Head, event };
+        }
+        asked.lose(self.is_response());
+        self.enter(if self.spoken { Phase::Lost } else { Phase::Opaque });
+        step(end + 1, Region::Other)
+    }
+
+    /// Takes a line. None when it makes no sense.
+    fn whole_line(&mut self, line: &[u8], asked: &mut Asked) -> Option<Event> {
+        let text = line.strip_suffix(b"\n")?;
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        match self.phase {
+            Phase::Line { first: true } => {
+                if head::request(line).is_none() && head::response(line).is_none() {
+                    return None;
+                }
+                self.spoken = true;
+                self.head.clear();
+                if self.head.capacity() > SPARE {
+                    self.head = Vec::new();
+                }
+                self.head.extend_from_slice(line);
+                self.phase = Phase::Line { first: false };
+            }
+            Phase::Line { first: false } if text.is_empty() => return self.end_head(asked),
+            Phase::Line { first: false } => {
+                let name = &text[..memchr(b':', text).unwrap_or(0)];
+                let telling = [&b"content-length"[..], b"transfer-encoding"];
+                if telling.iter().any(|telling| telling.eq_ignore_ascii_case(name))
+                    && self.head.len() + line.len() <= MAX_KEPT
+                {
+                    self.head.extend_from_slice(line);
+                }
+            }
+            Phase::ChunkEnd if text.is_empty() => self.enter(Phase::ChunkSize),
+            Phase::ChunkSize => {
+                let digits = text.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+                if !matches!(text[digits..], [] | [b';' | b' ' | b'\t', ..]) {
+                    return None;
+                }
+                let size = std::str::from_utf8(&text[..digits]).ok()?;
+                match u64::from_str_radix(size, 16).ok()? {
+                    0 => self.enter(Phase::Trailer),
+                    left => self.enter(Phase::Data { left, chunk: true }),
+                }
+            }
+            Phase::Trailer if text.is_empty() => self.enter(Phase::Start(Trust::Boundary)),
+            Phase::Trailer => {}
+            _ => return None,
+        }
+        Some(Event::None)
+    }
+
+    /// The head is complete: what comes next?
+    fn end_head(&mut self, asked: &mut Asked) -> Option<Event> {
+        let mut event = Event::None;
+        let mut doubtful = false;
+        let phase = if let Some(head) = head::response(&self.head) {
+            let (framing, status) = (head.fields.framing(), head.status);
+            if status < 200 && status != 101 {
+                Phase::Start(Trust::Boundary)
+            } else {
+                let method = asked.answer();
+                doubtful = method.is_none();
+                if status == 101 || (method == Some(Method::Connect) && status < 300) {
+                    event = Event::Switches;
+                    Phase::Start(Trust::Switch)
+                } else if method == Some(Method::Head) || matches!(status, 204 | 304) {
+                    Phase::Start(Trust::Boundary)
+                } else {
+                    match framing {
+                        Framing::Silent | Framing::Coded => Phase::UntilClose,
+                        framing => body(framing)?,
+                    }
+                }
+            }
+        } else {
+            let head = head::request(&self.head)?;
+            asked.ask(head.method);
+            doubtful = true;
+            match head.fields.framing() {
+                Framing::Silent => Phase::Start(Trust::Boundary),
+                Framing::Coded => return None,
+                framing => body(framing)?,
+            }
+        };
+        self.enter(phase);
+        self.doubtful = doubtful;
+        Some(event)
+    }
+}
+
+/// The body that a head announces.
+fn body(framing: Framing) -> Option<Phase> {
+    match framing {
+        Framing::Length(0) => Some(Phase::Start(Trust::Boundary)),
+        Framing::Length(left) => Some(Phase::Data { left, chunk: false }),
+        Framing::Chunked => Some(Phase::ChunkSize),
+        Framing::Silent | Framing::Coded | Framing::Invalid => None,
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Verdict {
+    Undecided,
+    Begins,
+    Preface,
+    Settings([u8; frame::HEAD]),
+    Frames,
+    Not,
+}
+
+/// Whether `bytes` begin with a whole status line.
+fn status(bytes: &[u8]) -> bool {
+    head::begins_response(bytes) && memchr(b'\n', bytes).is_some()
+}

@@ -1,0 +1,192 @@
+//! Secrets in text: `name: value` at the beginning of a line, and `name=value` after `?`, `&`, `;` or a line feed.
+//!
+//! The scanner does not depend on where messages begin or end, so that nothing can make it lose its way: it looks
+//! for `:` and `=`, and back from there at what precedes them. Values, and names that are cut by the end of a
+//! read, are followed from one read to the next.
+
+use std::ops::Range;
+
+use memchr::{memchr, memchr2};
+
+use super::output::Output;
+use super::policy::{Policy, is_token};
+use super::query::{MAX_SENT, ends_value};
+
+/// Bytes before a read that are kept to find the name of a value in it.
+const LOOK_BACK: usize = MAX_SENT + 1;
+
+/// What becomes of the next byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mask {
+    /// It is kept.
+    Off,
+    /// It is in the value of a header field, after which a line follows that may continue it.
+    Line {
+        /// Before the value: blanks are kept.
+        leading: bool,
+    },
+    /// It is the first of the line after such a value.
+    LineEnd,
+    /// It is in the value of a parameter.
+    Query,
+    /// It comes after bytes that were missed, and may belong to a secret until the line ends.
+    Unknown {
+        /// Chunks were missed: a `0` may be the last one.
+        chunks: bool,
+    },
+    /// Likewise, among bytes that are not text: until a message begins.
+    Binary,
+}
+
+/// One direction of a connection, or one text.
+#[derive(Debug)]
+pub(super) struct Scanner {
+    pub(super) mask: Mask,
+    /// The last bytes before those that are scanned.
+    carry: Vec<u8>,
+}
+
+impl Scanner {
+    /// For a stream whose first byte comes next.
+    pub(super) fn begun() -> Self {
+        Self { mask: Mask::Off, carry: Vec::new() }
+    }
+
+    /// For a stream that begins somewhere.
+    pub(super) fn found() -> Self {
+        Self { mask: Mask::Unknown { chunks: false }, carry: Vec::new() }
+    }
+
+    /// Bytes were missed.
+    pub(super) fn gap(&mut self, mask: Mask) {
+        self.mask = mask;
+        self.carry.clear();
+    }
+
+    /// The bytes of `piece` have passed: those that come next continue them.
+    pub(super) fn passed(&mut self, piece: &[u8]) {
+        if piece.len() >= LOOK_BACK {
+            self.carry.clear();
+        } else {
+            let excess = (self.carry.len() + piece.len()).saturating_sub(LOOK_BACK);
+            self.carry.drain(..excess.min(self.carry.len()));
+        }
+        self.carry.extend_from_slice(&piece[piece.len().saturating_sub(LOOK_BACK)..]);
+    }
+
+    /// Masks the secrets in `range`, which is part of a piece that begins at `floor`.
+    pub(super) fn scan(&mut self, policy: &Policy, out: &mut Output<'_>, floor: usize, range: Range<usize>) {
+        let bytes = out.source();
+        let mut at = range.start;
+        while at < range.end {
+            let rest = &bytes[at..range.end];
+            at += match self.mask {
+                Mask::Off => match memchr2(b':', b'=', rest) {
+                    Some(mark) => {
+                        self.mask = self.introduced(policy, &bytes[floor..=at + mark]);
+                        mark + 1
+                    }
+                    None => rest.len(),
+                },
+                Mask::Line { leading: true } => {
+                    let blank = rest.iter().take_while(|byte| is_blank(**byte)).count();
+                    if blank < rest.len() {
+                        self.mask = Mask::Line { leading: false };
+                    }
+                    blank
+                }
+                Mask::Line { leading: false } | Mask::Unknown { chunks: false } => self.line(out, at, rest),
+                Mask::LineEnd => {
+                    self.mask = if is_blank(rest[0]) { Mask::Line { leading: true } } else { Mask::Off };
+                    0
+                }
+                Mask::Query => {
+                    let end = rest.iter().position(|byte| ends_value(*byte));
+                    let length = end.unwrap_or(rest.len());
+                    out.fill(at..at + length);
+                    if end.is_some() {
+                        self.mask = Mask::Off;
+                    }
+                    length
+                }
+                Mask::Unknown { chunks: true } => {
+                    self.mask = Mask::Unknown { chunks: false };
+                    usize::from(rest[0] == b'0')
+                }
+                Mask::Binary => {
+                    out.fill(at..range.end);
+                    rest.len()
+                }
+            };
+        }
+    }
+
+    /// Masks the rest of a line; gives its length.
+    fn line(&mut self, out: &mut Output<'_>, at: usize, rest: &[u8]) -> usize {
+        let end = memchr(b'\n', rest);
+        let length = end.unwrap_or(rest.len());
+        out.fill_line(at..at + length);
+        let unknown = self.mask == Mask::Unknown { chunks: false };
+        if unknown && is_binary(&rest[..length]) {
+            self.mask = Mask::Binary;
+            return length;
+        }
+        if end.is_none() {
+            return length;
+        }
+        // A line feed alone may be anything where it is not known that there are lines.
+        let before = out.source()[..at + length].last().or(self.carry.last());
+        if !unknown || before == Some(&b'\r') {
+            self.mask = Mask::LineEnd;
+        }
+        length + 1
+    }
+
+    /// What the last byte of `piece`, a colon or an equals sign, introduces.
+    #[inline]
+    fn introduced(&self, policy: &Policy, piece: &[u8]) -> Mask {
+        let Some((&mark, before)) = piece.split_last() else { return Mask::Off };
+        // One look at the end of the name rules out nearly everything.
+        let may_be = match (mark, before) {
+            (b'=', [.., _, _, _]) => policy.may_end_query_key(&before[before.len() - 3..]),
+            (b':', [.., last]) => is_blank(*last) || policy.may_end_header(*last),
+            _ => true,
+        };
+        if !may_be {
+            return Mask::Off;
+        }
+        if before.len() >= LOOK_BACK || self.carry.is_empty() {
+            return named(policy, mark, &before[before.len().saturating_sub(LOOK_BACK)..]);
+        }
+        let mut window = [0; 2 * LOOK_BACK];
+        let length = self.carry.len() + before.len();
+        window[..self.carry.len()].copy_from_slice(&self.carry);
+        window[self.carry.len()..length].copy_from_slice(before);
+        named(policy, mark, &window[..length])
+    }
+}
+
+/// What a colon or an equals sign after `before` introduces.
+fn named(policy: &Policy, mark: u8, before: &[u8]) -> Mask {
+    if mark == b'=' {
+        let start = before.iter().rposition(|&byte| b"?&;".contains(&byte) || ends_value(byte));
+        let secret = start.is_some_and(|start| {
+            b"?&;\n".contains(&before[start]) && policy.is_query_key(&before[start + 1..])
+        });
+        return if secret { Mask::Query } else { Mask::Off };
+    }
+    let blank = before.iter().rev().take_while(|byte| is_blank(**byte)).count();
+    let before = &before[..before.len() - blank];
+    let start = before.iter().rposition(|&byte| !is_token(byte));
+    let secret = start.is_some_and(|start| before[start] == b'\n' && policy.is_header(&before[start + 1..]));
+    if secret { Mask::Line { leading: true } } else { Mask::Off }
+}
+
+/// Whether these bytes are no text.
+pub(super) fn is_binary(bytes: &[u8]) -> bool {
+    bytes.iter().any(|&byte| byte.is_ascii_control() && !b"\r\n\t".contains(&byte))
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}

@@ -77,17 +77,12 @@ fn first_seen(sock: Sock) -> Option<&'static mut State> {
     if !filter::wants(sock.transport()?) || !sock.has_descriptor() {
         return None;
     }
-    let state = sock.storage_or_new();
-    match state {
-        Some(state) => {
-            if sock.is_datagram() {
-                state.flags |= State::DATAGRAM;
-            }
-            Some(state)
-        }
-        None => {
-            output::lost(|counters| &mut counters.storage_full);
-            None
-        }
+    let Some(state) = sock.storage_or_new() else {
+        output::lost(|counters| &mut counters.storage_full);
+        return None;
+    };
+    if sock.is_datagram() {
+        state.flags |= State::DATAGRAM;
     }
+    Some(state)
 }

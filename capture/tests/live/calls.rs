@@ -39,7 +39,7 @@ fn peer(eager: bool) -> u16 {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             thread::spawn(move || {
-                let mut room = [0; 65536];
+                let mut room = vec![0; 65536];
                 // The other end may be closed at any time.
                 let first = if eager { 1 } else { stream.read(&mut room).unwrap_or(0) };
                 if first > 0 && stream.write_all(&pattern(SENT)).is_ok() {
@@ -313,9 +313,9 @@ mod ring {
 
     use super::pattern;
 
-    fn submit(ring: &mut IoUring, entry: squeue::Entry) {
+    fn submit(ring: &mut IoUring, entry: &squeue::Entry) {
         // SAFETY: the buffers of all entries live until their completions have come.
-        unsafe { ring.submission().push(&entry).unwrap() };
+        unsafe { ring.submission().push(entry).unwrap() };
     }
 
     fn completed(ring: &mut IoUring) -> Option<i32> {
@@ -332,12 +332,12 @@ mod ring {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
             let fd = Fd(stream.as_raw_fd());
             let entry = opcode::Send::new(fd, sent.as_ptr(), 100).build();
-            submit(&mut ring, entry.flags(flags));
+            submit(&mut ring, &entry.flags(flags));
             ring.submit_and_wait(1).unwrap();
             assert_eq!(completed(&mut ring), Some(100));
             // The answer of a patient peer has all the time it needs.
             thread::sleep(Duration::from_millis(100));
-            submit(&mut ring, opcode::Recv::new(fd, received.as_mut_ptr(), 50).build().flags(flags));
+            submit(&mut ring, &opcode::Recv::new(fd, received.as_mut_ptr(), 50).build().flags(flags));
             ring.submit_and_wait(1).unwrap();
             assert_eq!(completed(&mut ring), Some(50));
             assert_eq!(received, *pattern(50));
@@ -346,7 +346,7 @@ mod ring {
 
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let entry = opcode::Recv::new(Fd(stream.as_raw_fd()), received.as_mut_ptr(), 50).build();
-        submit(&mut ring, entry);
+        submit(&mut ring, &entry);
         ring.submit().unwrap();
         assert_eq!(completed(&mut ring), None);
         stream.write_all(&pattern(10)).unwrap();

@@ -12,6 +12,8 @@ use beyla_capture::{
 };
 use beyla_schema::wire::{BY_INODE, Call, Counters, Data, Direction, Origin, Record, Transport, UNNUMBERED};
 
+use Direction::{Receive, Send};
+
 use crate::{Machine, capture::Capture, client::Client, folder, free_port, turn};
 
 const BOTH: [Choice; 2] = [Choice::SockLength, Choice::SysExit];
@@ -185,7 +187,6 @@ fn unix_and_udp_sockets_are_recorded_when_they_are_asked_for() {
     let data = |direction, call, position, length, kept: &str| {
         Seen::Data(direction, call, position, length, kept.to_owned())
     };
-    use Direction::{Receive, Send};
     let (unix, udp) = (Transport::Unix, Transport::Udp);
     let wanted = [
         vec![open(unix, "", &named), data(Send, Call::Sendto, 0, 8, "question")],

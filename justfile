@@ -72,6 +72,10 @@ check-format *FILES="fixtures/*/*.parquet":
     {{ target }}/python/bin/pip install --quiet duckdb
     {{ target }}/python/bin/python fixtures/check-format.py {{ FILES }}
 
+# Records real servers on other kernels, 6.1 and 6.12 unless named, booted in an emulator. Debian 12.
+test-kernels *KERNELS: build
+    bin={{ bin }} ./fixtures/kernels/run.sh {{ KERNELS }}
+
 # All of the above that must hold before a change lands, with live tests mandatory. Needs root.
 ci: servers check ebpf-fresh
     BEYLA_LIVE=required BEYLA_EBPF_OBJECT={{ fresh_object }} just test

@@ -5,8 +5,11 @@ use std::{io::Write, path::PathBuf};
 
 use anstream::ColorChoice;
 use beyla_analyze::sql::Format;
-use beyla_engine::prometheus::Names;
-use clap::{Args, CommandFactory, Parser, ValueEnum, error::ErrorKind};
+use beyla_engine::{
+    prometheus::Names,
+    redact::{Policy, PolicyError},
+};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use clap_complete::Shell;
 
 const EXAMPLES: &str = "\
@@ -22,6 +25,10 @@ Examples:
     from requests where kind = 'server' group by route order by p95 desc limit 5\"
   beyla-analyze a.parquet b.parquet --sql 'select * from requests' --format ndjson
   beyla-analyze run.parquet --sql --format csv < queries.sql
+  beyla-analyze validate run.parquet               is it what the format says
+  beyla-analyze filter run.parquet -o shared.parquet --redact
+
+A file that is called like a command is given as ./validate.
 
 Exit status:
   0  fine
@@ -38,7 +45,10 @@ Data goes to stdout, everything else to stderr.";
 #[command(
     name = "beyla-analyze",
     version,
-    override_usage = "beyla-analyze [OPTIONS] <FILE>...",
+    override_usage = "beyla-analyze [OPTIONS] <FILE>...\n       beyla-analyze <COMMAND>",
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true,
     after_help = EXAMPLES,
     max_term_width = 100
 )]
@@ -67,8 +77,117 @@ struct Cli {
     strict: bool,
 
     /// When to use colours
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
     color: Color,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Validate(Validate),
+    Filter(Filter),
+}
+
+const VALIDATE_EXAMPLES: &str = "\
+Examples:
+  beyla-analyze validate run.parquet
+  beyla-analyze validate run-*.parquet             the parts of a rotated capture are one
+  beyla-analyze validate run.parquet --format json | jq .verdict
+
+Exit status:
+  0  valid, or incomplete: the capture was cut off
+  1  some invariant does not hold
+  2  wrong usage, or a file that cannot be opened";
+
+/// Check that files are what the format says: order, columns, positions, totals, and that what was seen is what was
+/// recorded and lost
+///
+/// One line per invariant, and the first rows that break it. Whether events were lost is not checked: that is what
+/// `beyla-analyze FILE --strict` does.
+#[derive(Debug, Args)]
+#[command(after_help = VALIDATE_EXAMPLES)]
+struct Validate {
+    /// Capture files; consecutive parts of one capture are checked as one
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+
+    /// How to show it
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: TextOrJson,
+}
+
+const FILTER_EXAMPLES: &str = "\
+Examples:
+  beyla-analyze filter run.parquet -o shared.parquet --redact
+  beyla-analyze filter run.parquet -o shared.parquet --redact headers-only
+  beyla-analyze filter run.parquet -o shared.parquet --redact --redact-header x-session --redact-param uid
+
+Exit status:
+  0  fine
+  2  wrong usage, input that cannot be read, or output that cannot be written";
+
+/// Write a capture anew with its secrets masked, so that it can be handed on
+///
+/// What is masked keeps its length: requests stay the same but for masked values. The input may be of any version, or
+/// what a capture that was killed left.
+#[derive(Debug, Args)]
+#[command(after_help = FILTER_EXAMPLES)]
+struct Filter {
+    /// Capture file
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+
+    /// Where to write it; readable for its owner only
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+
+    /// What to mask
+    #[arg(long, value_name = "POLICY", num_args = 0..=1, default_missing_value = "default", required = true)]
+    redact: Redaction,
+
+    /// Mask the values of this header field too
+    #[arg(long, value_name = "NAME")]
+    redact_header: Vec<String>,
+
+    /// Mask the values of this query parameter too
+    #[arg(long, value_name = "NAME")]
+    redact_param: Vec<String>,
+
+    /// Overwrite OUT
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Redaction {
+    /// Credentials in header fields, query parameters and command lines
+    Default,
+    /// Bodies too, and what is not HTTP
+    HeadersOnly,
+    /// Only what is named with --redact-header and --redact-param
+    None,
+}
+
+impl Filter {
+    fn policy(&self) -> Result<Policy, PolicyError> {
+        let policy = match self.redact {
+            Redaction::Default => Policy::standard(),
+            Redaction::HeadersOnly => Policy::standard().headers_only(),
+            Redaction::None => Policy::none(),
+        };
+        let policy = self.redact_header.iter().try_fold(policy, |policy, name| policy.with_header(name))?;
+        self.redact_param.iter().try_fold(policy, |policy, name| policy.with_query_key(name))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum TextOrJson {
+    /// For people
+    Text,
+    /// For programs
+    Json,
 }
 
 /// What to make of the files; the report when none of these is given.
@@ -155,13 +274,41 @@ pub(crate) enum Action {
     },
     Prometheus(Names),
     Traces,
+    Validate {
+        json: bool,
+    },
+    Filter {
+        output: PathBuf,
+        policy: Policy,
+        force: bool,
+    },
     /// Write these bytes, which need no file.
     Print(Vec<u8>),
 }
 
 /// The options of the command line. Ends the process when there are none to return: wrong usage, `--help`.
 pub(crate) fn parse() -> std::io::Result<Options> {
-    let Cli { files, mode, format, top, metric_names, strict, color } = Cli::parse();
+    let Cli { files, mode, format, top, metric_names, strict, color, command } = Cli::parse();
+    let color = match color {
+        Color::Auto => ColorChoice::Auto,
+        Color::Always => ColorChoice::Always,
+        Color::Never => ColorChoice::Never,
+    };
+    if let Some(command) = command {
+        let (files, action) = match command {
+            Command::Validate(Validate { files, format }) => {
+                (files, Action::Validate { json: format == TextOrJson::Json })
+            }
+            Command::Filter(filter) => {
+                let policy = filter
+                    .policy()
+                    .unwrap_or_else(|error| Cli::command().error(ErrorKind::ValueValidation, error).exit());
+                let Filter { input, output, force, .. } = filter;
+                (vec![input], Action::Filter { output, policy, force })
+            }
+        };
+        return Ok(Options { files, action, strict, color });
+    }
     let refuse = |what: &str, formats: &str| -> ! {
         let message = format!("{what} is written as {formats}");
         Cli::command().error(ErrorKind::ArgumentConflict, message).exit()
@@ -190,11 +337,6 @@ pub(crate) fn parse() -> std::io::Result<Options> {
         (_, Some(AnyFormat::Json)) => Action::JsonReport { top },
         (_, Some(_)) => refuse("the report", "text or json; the other formats are for --sql"),
     };
-    let color = match color {
-        Color::Auto => ColorChoice::Auto,
-        Color::Always => ColorChoice::Always,
-        Color::Never => ColorChoice::Never,
-    };
     Ok(Options { files, action, strict, color })
 }
 
@@ -203,13 +345,29 @@ fn generate(what: Generate) -> std::io::Result<Vec<u8>> {
     let mut command = Cli::command();
     let mut complete = |shell| clap_complete::generate(shell, &mut command, "beyla-analyze", &mut bytes);
     match what {
-        Generate::Man => clap_mangen::Man::new(Cli::command()).render(&mut bytes)?,
+        Generate::Man => manual(&mut bytes)?,
         Generate::CompleteBash => complete(Shell::Bash),
         Generate::CompleteZsh => complete(Shell::Zsh),
         Generate::CompleteFish => complete(Shell::Fish),
     }
     bytes.flush()?;
     Ok(bytes)
+}
+
+/// One page: the commands follow the options of the program.
+fn manual(page: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut command = Cli::command();
+    command.build();
+    clap_mangen::Man::new(command.clone()).render(page)?;
+    for command in command.get_subcommands() {
+        writeln!(page, ".SH \"COMMAND {}\"", command.get_name().to_uppercase())?;
+        let command = clap_mangen::Man::new(command.clone());
+        command.render_synopsis_section(page)?;
+        command.render_description_section(page)?;
+        command.render_options_section(page)?;
+        command.render_extra_section(page)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,14 +2,17 @@
 //!
 //! [`replay`] drives events from files through the engine into a consumer; everything else is a consumer and
 //! what is made of it: the RED report ([`report`]), tables for SQL ([`sql`]), Prometheus text and trace lines
-//! ([`export`]). The binary only turns its arguments into calls of these.
+//! ([`export`]). [`mod@validate`] checks files, [`filter`] writes them anew. The binary only turns its arguments into calls of these.
 
 pub mod export;
+pub mod filter;
+mod parts;
 pub mod progress;
 pub mod replay;
 pub mod report;
 pub mod sql;
 mod table;
+pub mod validate;
 
 use std::io;
 
@@ -25,6 +28,14 @@ pub enum Error {
         file: String,
         /// What is wrong with it.
         error: beyla_schema::file::Error,
+    },
+    /// A file that cannot be written.
+    #[error("{file}: {reason}")]
+    Output {
+        /// The file, as it was named.
+        file: String,
+        /// Why not.
+        reason: String,
     },
     /// A query that cannot be parsed, planned or run.
     #[error("{}", one_line(&.0.strip_backtrace()))]

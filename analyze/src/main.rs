@@ -11,14 +11,18 @@ use std::{
 use anstream::{AutoStream, ColorChoice, adapter::strip_str};
 use anyhow::Context;
 use beyla_analyze::{
-    Error, export,
+    Error, export, filter,
     replay::{Capture, Summary},
     report,
     sql::{Format, Session, Show},
+    validate::{self, Verdict},
 };
 use terminal_size::{Width, terminal_size_of};
 
 use self::cli::{Action, Options};
+
+/// A check did not hold.
+const CHECK_FAILED: u8 = 1;
 
 /// Wrong usage, or input that cannot be read.
 const FAILED: u8 = 2;
@@ -55,11 +59,7 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
             let width =
                 terminal_size_of(stdout()).map_or(report::text::WIDTH, |(Width(width), _)| width.into());
             let text = report::text::render(&report, top, width);
-            if colour {
-                out.write_all(text.as_bytes())?;
-            } else {
-                write!(out, "{}", strip_str(&text))?;
-            }
+            write_text(&text, colour, &mut out)?;
             // The report itself says what is missing; only damage makes it fail.
             (report.files, false)
         }
@@ -76,6 +76,24 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
         Action::Traces => {
             let summaries = export::traces(captures()?, &mut out, !stdout().is_terminal())?;
             (summaries, true)
+        }
+        Action::Validate { json } => {
+            let captures = options.files.iter().map(|file| Capture::open_whole(file));
+            let validations = validate::validate(captures.collect::<Result<_, _>>()?, true);
+            if json {
+                out.write_all(validate::show::json(&validations).as_bytes())?;
+            } else {
+                write_text(&validate::show::text(&validations), colour, &mut out)?;
+            }
+            out.flush()?;
+            let invalid = validations.iter().any(|validation| validation.verdict == Verdict::Invalid);
+            return Ok(if invalid { ExitCode::from(CHECK_FAILED) } else { ExitCode::SUCCESS });
+        }
+        Action::Filter { output, policy, force } => {
+            for input in &options.files {
+                filter::redact(Capture::open_whole(input)?, &output, force, &policy)?;
+            }
+            (Vec::new(), false)
         }
         Action::Sql { query, format } => {
             let progress = format == Format::Table || !stdout().is_terminal();
@@ -96,6 +114,10 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
     out.flush()?;
     drop(out);
     Ok(verdict(&summaries, warn, options.strict))
+}
+
+fn write_text(text: &str, colour: bool, out: &mut impl Write) -> io::Result<()> {
+    if colour { out.write_all(text.as_bytes()) } else { write!(out, "{}", strip_str(text)) }
 }
 
 /// Says on stderr what is missing from the files, and gives the exit status for it.

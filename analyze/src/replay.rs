@@ -3,13 +3,15 @@
 
 use std::{fs::File, path::Path};
 
+use arrow::array::RecordBatch;
 use beyla_engine::{Config, Engine, Sink, Stats};
 use beyla_schema::{
     arrow::requests::Source,
+    event::{Body, Event, loses_records},
     file::{Error as FileError, EventReader, Metadata, Projection},
 };
 
-use crate::{Error, progress::Progress};
+use crate::{Error, parts::recordings, progress::Progress};
 
 /// An opened capture file.
 pub struct Capture {
@@ -18,10 +20,19 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Opens a file and reads what it says about itself.
+    /// Opens a file for pairing, and reads what it says about itself.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        Self::with_columns(path, Projection::Pairing)
+    }
+
+    /// Opens a file with all its columns.
+    pub fn open_whole(path: &Path) -> Result<Self, Error> {
+        Self::with_columns(path, Projection::All)
+    }
+
+    fn with_columns(path: &Path, columns: Projection) -> Result<Self, Error> {
         let file = path.display().to_string();
-        let open = || EventReader::open(File::open(path)?, Projection::Pairing);
+        let open = || EventReader::open(File::open(path)?, columns);
         match open() {
             Ok(reader) => {
                 let metadata = reader.metadata();
@@ -32,9 +43,41 @@ impl Capture {
         }
     }
 
+    /// The file, as it was named.
+    pub fn name(&self) -> &str {
+        &self.source.file
+    }
+
+    /// The next rows as they are. None at the end.
+    pub fn next_record_batch(&mut self) -> Result<Option<RecordBatch>, FileError> {
+        self.reader.next_record_batch()
+    }
+
+    /// Hands every event to `each`, until that returns false.
+    pub(crate) fn each_event(
+        mut self,
+        progress: &mut Progress,
+        mut each: impl FnMut(&Event<'_>) -> bool,
+    ) -> Result<(), Error> {
+        let mut wanted = true;
+        while wanted {
+            match self.reader.next_batch(|event| wanted = wanted && each(event)) {
+                Ok(Some(rows)) => progress.advance(rows as u64),
+                Ok(None) => break,
+                Err(error) => return Err(Error::File { file: self.source.file, error }),
+            }
+        }
+        Ok(())
+    }
+
     /// Host name of the capture.
     pub fn host(&self) -> &str {
         &self.source.host
+    }
+
+    /// What the file says about itself.
+    pub fn metadata(&self) -> &Metadata {
+        self.reader.metadata()
     }
 
     /// Rows in the file.
@@ -43,7 +86,8 @@ impl Capture {
     }
 }
 
-/// Takes the requests of one file after the other.
+/// Takes the requests of one file after the other. A request that crosses parts of a capture comes with the one in
+/// which it ended.
 pub trait Consumer: Sink {
     /// The next requests come from `source`.
     fn begin(&mut self, source: &Source) {
@@ -74,8 +118,10 @@ pub struct Summary {
     pub metadata: Metadata,
     /// Wall time of the first and the last event, nanoseconds; none without events.
     pub range: Option<(i64, i64)>,
-    /// What the engine saw and what it gave up.
+    /// What the engine saw and what it gave up while it read this file.
     pub stats: Stats,
+    /// The next part of the capture was replayed after it: that it has no end says nothing.
+    pub continued: bool,
     /// Why the file could not be read to its end; none when it could.
     pub damage: Option<String>,
 }
@@ -94,9 +140,34 @@ impl Summary {
         }
     }
 
+    /// Events that the kernel programs saw, recorded or lost. None when the file does not tell.
+    pub fn seen(&self) -> Option<u64> {
+        Some(self.stats.seen).filter(|seen| *seen > 0)
+    }
+
+    /// CPU time that the recorder took for each event it recorded, nanoseconds. None when not known: costs are those of
+    /// the capture from its beginning, so those of a later part have nothing to be divided by.
+    pub fn cpu_ns_per_event(&self) -> Option<f64> {
+        let Metadata { cost, part, .. } = &self.metadata;
+        let cpu_ns = Some(cost.cpu_ns).filter(|ns| *ns > 0 && part.unwrap_or(1) == 1)?;
+        let losses = self.stats.losses.iter().filter(|(cause, _)| loses_records(cause));
+        let lost: u64 = losses.map(|(_, count)| count).sum();
+        let recorded = self.seen().map_or(self.stats.events, |seen| seen.saturating_sub(lost));
+        Some(cpu_ns as f64 / recorded.max(1) as f64)
+    }
+
+    /// Why a file has no end.
+    pub fn cut_off(&self) -> &'static str {
+        if self.metadata.recovered {
+            "the capture was killed and its file recovered, its last moments may be missing"
+        } else {
+            "the capture was cut off, its last moments may be missing"
+        }
+    }
+
     /// Whether the file holds everything there was: nothing lost, read to its end, and ended cleanly.
     pub fn complete(&self) -> bool {
-        self.lost() == 0 && self.stats.end.is_some() && self.damage.is_none()
+        self.lost() == 0 && (self.stats.end.is_some() || self.continued) && self.damage.is_none()
     }
 
     /// What stands between the file and completeness, for a warning; none when it is complete.
@@ -104,8 +175,8 @@ impl Summary {
         let mut reasons = Vec::new();
         if let Some(damage) = &self.damage {
             reasons.push(format!("{damage}; only the rows before it were used"));
-        } else if self.stats.end.is_none() {
-            reasons.push("the capture did not end cleanly, its last moments may be missing".to_owned());
+        } else if self.stats.end.is_none() && !self.continued {
+            reasons.push(format!("did not end cleanly: {}", self.cut_off()));
         }
         if self.lost() > 0 {
             let causes = self.stats.losses.iter().filter(|(_, count)| **count > 0);
@@ -116,53 +187,88 @@ impl Summary {
     }
 }
 
-/// Replays one file through an engine of its own.
+/// Replays files one after the other into the same consumer; consecutive parts of one capture through one engine,
+/// in their order, whatever the order of `captures`. Any other file has an engine of its own.
 ///
-/// A file that breaks in the middle is used up to there; the summary says so.
-pub fn replay(capture: Capture, consumer: &mut impl Consumer, progress: &mut Progress) -> Summary {
-    let Capture { source, mut reader } = capture;
-    consumer.begin(&source);
-    let mut engine = Engine::new(Config::default());
-    let mut range: Option<(u64, u64)> = None;
-    let mut rows = 0;
-    let damage = loop {
-        let batch = reader.next_batch(|event| {
-            let (first, last) = range.unwrap_or((event.ts_ns, event.ts_ns));
-            range = Some((first.min(event.ts_ns), last.max(event.ts_ns)));
-            engine.push(event, consumer);
-        });
-        let count = match batch {
-            Ok(None) => break None,
-            Ok(Some(count)) => count as u64,
-            Err(error @ (FileError::Row { .. } | FileError::Damaged { .. })) => {
-                break Some(error.to_string());
-            }
-            Err(error) => break Some(format!("damaged: the rows from {rows} on cannot be read: {error}")),
-        };
-        if consumer.stopped() {
-            break None;
-        }
-        rows += count;
-        progress.advance(count);
-    };
-    engine.finish(consumer);
-    Summary {
-        file: source.file,
-        metadata: reader.metadata().clone(),
-        range: range.map(|(first, last)| (source.clock.wall_ns(first), source.clock.wall_ns(last))),
-        stats: engine.stats().clone(),
-        damage,
-    }
-}
-
-/// Replays files one after the other into the same consumer.
+/// A file that breaks in the middle is used up to there; its summary says so. There are summaries of the files that
+/// were read before the consumer wanted no more.
 pub fn replay_all(captures: Vec<Capture>, consumer: &mut impl Consumer, progress: bool) -> Vec<Summary> {
     let mut progress = Progress::new(captures.iter().map(Capture::rows).sum(), progress);
     let mut summaries = Vec::new();
-    for capture in captures {
-        if !consumer.stopped() {
-            summaries.push(replay(capture, consumer, &mut progress));
+    for recording in recordings(captures, |capture| capture.reader.metadata()) {
+        let mut engine = Engine::new(Config::default());
+        let mut before = Stats::default();
+        let mut parts = recording.into_iter().peekable();
+        while let Some(Capture { source, mut reader }) = parts.next() {
+            consumer.begin(&source);
+            let Pumped { range, ended, damage } = pump(&mut reader, &mut engine, consumer, &mut progress);
+            let continued = parts.peek().is_some();
+            if !continued {
+                engine.finish(consumer);
+            }
+            if consumer.stopped() {
+                return summaries;
+            }
+            let mut stats = engine.stats().since(&before);
+            stats.end = stats.end.filter(|_| ended);
+            before = engine.stats().clone();
+            summaries.push(Summary {
+                range: range.map(|(first, last)| (source.clock.wall_ns(first), source.clock.wall_ns(last))),
+                file: source.file,
+                metadata: reader.metadata().clone(),
+                stats,
+                continued,
+                damage,
+            });
         }
     }
     summaries
+}
+
+/// What one file added to an engine.
+struct Pumped {
+    /// First and last event time.
+    range: Option<(u64, u64)>,
+    /// It has an end row.
+    ended: bool,
+    /// Why it could not be read to its end.
+    damage: Option<String>,
+}
+
+/// Moves the events of one file into the engine, until its end or until the consumer wants no more.
+fn pump(
+    reader: &mut EventReader,
+    engine: &mut Engine,
+    consumer: &mut impl Consumer,
+    progress: &mut Progress,
+) -> Pumped {
+    let mut pumped = Pumped { range: None, ended: false, damage: None };
+    let mut rows = 0;
+    loop {
+        let batch = reader.next_batch(|event| {
+            let (first, last) = pumped.range.unwrap_or((event.ts_ns, event.ts_ns));
+            pumped.range = Some((first.min(event.ts_ns), last.max(event.ts_ns)));
+            pumped.ended |= matches!(event.body, Body::End(_));
+            engine.push(event, consumer);
+        });
+        match batch {
+            Ok(Some(count)) if !consumer.stopped() => {
+                rows += count as u64;
+                progress.advance(count as u64);
+            }
+            Ok(_) => return pumped,
+            Err(error) => {
+                pumped.damage = Some(damage(&error, rows));
+                return pumped;
+            }
+        }
+    }
+}
+
+/// What an error in the middle of a file says, after so many good rows.
+pub(crate) fn damage(error: &FileError, rows: u64) -> String {
+    match error {
+        FileError::Row { .. } | FileError::Damaged { .. } => error.to_string(),
+        _ => format!("damaged: the rows from {rows} on cannot be read: {error}"),
+    }
 }

@@ -4,6 +4,8 @@ mod common;
 
 use std::process::Stdio;
 
+use beyla_schema::file::{Cost, ProgramCost};
+
 use common::{Capture, MS, analyze, run, shop, stdout};
 
 #[test]
@@ -180,4 +182,30 @@ fn a_closed_pipe_is_a_clean_end() {
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), &*errors), (Some(0), ""), "{mode:?}");
     }
+}
+
+#[test]
+fn the_report_tells_what_the_capture_itself_cost() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let cost = Cost {
+        programs: vec![ProgramCost { name: "sock_send_length".into(), runs: 10, run_ns: 4_000 }],
+        cpu_ns: 12_000,
+        memory_bytes: 23_400_000,
+        written_bytes: 1_200,
+    };
+    let mut capture = Capture::new(path, "run.parquet").describe(|metadata| metadata.cost = cost);
+    capture.serve(0, 1, "/", 200, MS);
+    capture.seen(0);
+    capture.end();
+    let report = stdout(path, &["run.parquet"]);
+    let expected =
+        "3.00 µs of CPU per event, kernel programs 400 ns per run, 23.4 MB of memory, 1.20 kB written";
+    assert!(report.contains(&format!("\n  cost        {expected}\n")), "{report}");
+    assert!(report.contains("\n  lost        0 (0.00%) of 4 seen\n"), "{report}");
+    let report: serde_json::Value =
+        serde_json::from_str(&stdout(path, &["run.parquet", "--format", "json"])).unwrap();
+    let file = &report["files"][0];
+    assert_eq!((&file["seen"], &file["cost"]["cpu_ns_per_event"]), (&4.into(), &3000.0.into()));
+    assert_eq!(file["cost"]["programs"][0]["ns_per_run"], 400.0);
 }

@@ -1,17 +1,22 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{env, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use beyla_schema::wire::MAX_PAYLOAD;
 
 use crate::{
-    probe::Sizes,
+    loader,
+    probe::{Choice, Settings, Sizes},
     session::Options,
-    target::{Executable, Ports, Selectors},
+    target::{Cgroup, Executable, Ports, Selectors},
+    writer::{Limits, Rotate},
 };
+
+/// Closes row groups at this many events, so that a test sees many of them.
+const GROUP_ROWS: &str = "BEYLA_TEST_GROUP_ROWS";
 
 /// Record the socket events of a service with eBPF, without changing or restarting it.
 ///
@@ -21,11 +26,14 @@ use crate::{
 /// children of all of them, are recorded too.
 ///
 /// Runs until Ctrl-C, then writes what is still in flight and says what was lost. A second Ctrl-C ends it
-/// at once. Needs root, or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.
+/// at once. Whatever happens to it, killed or out of disk, what it had written down can be read, and "recover"
+/// makes a complete file of it. Needs root, or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.
 #[derive(Debug, Parser)]
 #[command(
     name = "beyla-capture",
     version,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
     after_help = "\
 Examples:
   sudo beyla-capture --port 8080 -o run.parquet
@@ -34,10 +42,19 @@ Examples:
       Record every nginx for half a minute.
   sudo beyla-capture -o test.parquet -- ./run-tests.sh
       Record a command and all it starts, and end with it.
+  sudo beyla-capture --port 8080 -o run.parquet --rotate 256MB --keep 8
+      Record for as long as it takes: the last eight parts of 256 MB, run.0001.parquet and so on.
+  beyla-capture recover run.parquet
+      Make a complete file of what a capture left that was killed.
   beyla-analyze run.parquet
       See what was recorded."
 )]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Cli {
+    /// Another thing to do than to record.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+
     /// Record the processes that listen on these ports: 8080, or 80,443, or 9000-9010
     #[arg(short, long, value_name = "N[,N|A-B]")]
     port: Option<Ports>,
@@ -49,6 +66,10 @@ pub struct Cli {
     /// Record processes whose executable matches: a name, or a path when the pattern has a slash
     #[arg(long, value_name = "GLOB")]
     exe: Vec<Executable>,
+
+    /// Record the processes of this control group and of those below it, such as /system.slice/nginx.service
+    #[arg(long, value_name = "PATH")]
+    cgroup: Vec<Cgroup>,
 
     /// File to write; refused when it exists
     #[arg(short, long, value_name = "FILE")]
@@ -62,6 +83,23 @@ pub struct Cli {
     #[arg(short, long, value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
 
+    /// Stop after this many events, and a few that are in flight then
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_events: Option<u64>,
+
+    /// Stop when the file, or all parts of it together, has about this size: 500MB, 2GiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_size: Option<u64>,
+
+    /// Begin another file at this size or after this time: 256MB, 10m. Parts of run.parquet are run.0001.parquet
+    /// and so on; each can be read alone, and all together are one capture
+    #[arg(long, value_name = "SIZE|TIME", value_parser = rotate)]
+    rotate: Option<Rotate>,
+
+    /// Delete the oldest parts of this capture when there are more than this many finished ones
+    #[arg(long, value_name = "N", requires = "rotate", value_parser = clap::value_parser!(u32).range(1..))]
+    keep: Option<u32>,
+
     /// Keep at most this much of each message, from its beginning (up to 16KiB)
     #[arg(long, value_name = "SIZE", default_value = "16KiB", value_parser = snaplen)]
     snaplen: u32,
@@ -69,6 +107,10 @@ pub struct Cli {
     /// Size of the buffer between kernel and recorder: a power of two
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = ring_size)]
     ring_size: u32,
+
+    /// Where to see the bytes that processes move
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t)]
+    probe: Choice,
 
     /// Say nothing but errors
     #[arg(short, long)]
@@ -81,6 +123,37 @@ pub struct Cli {
     /// Start this command and record it and its children; the capture ends with it and passes its exit code on
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
+}
+
+/// What can be done besides a capture.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Say line by line what this kernel and these privileges allow, and what is done without
+    Check,
+    /// What the recorder starts to look at processes with
+    #[command(name = loader::SUBCOMMAND, hide = true)]
+    Loader {
+        /// The process that it may end
+        command: Option<u32>,
+    },
+    /// Make a complete file of what a capture left that was killed or had no room to write
+    ///
+    /// Reads FILE.partial and FILE.journal, writes FILE, and removes the two. Says what is missing. Needs no
+    /// privileges but those to read and write the files.
+    #[command(after_help = "\
+Examples:
+  beyla-capture recover run.parquet
+      Make run.parquet of run.parquet.partial and run.parquet.journal.
+  beyla-capture recover run.parquet --force
+      The same, when there is a run.parquet, or when the files are damaged and what is before the damage will do.")]
+    Recover {
+        /// The file that was to be written; of a rotated capture, with or without the number of a part
+        file: PathBuf,
+
+        /// Overwrite the file when it exists, and give up what cannot be read
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 /// What `--generate` prints.
@@ -97,7 +170,7 @@ pub enum Generate {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Everything would be recorded.
-    #[error("choose what to record: --port N, --pid PID, --exe GLOB, or -- COMMAND")]
+    #[error("choose what to record: --port N, --pid PID, --exe GLOB, --cgroup PATH, or -- COMMAND")]
     NoSelector,
     /// Nothing would come of it.
     #[error("name the file to write: -o run.parquet")]
@@ -111,6 +184,7 @@ impl Cli {
             ports: self.port.unwrap_or_default(),
             pids: self.pid,
             executables: self.exe,
+            cgroups: self.cgroup,
             command: self.command,
         };
         if selectors.is_empty() {
@@ -120,8 +194,16 @@ impl Cli {
             selectors,
             output: self.output.ok_or(Error::NoOutput)?,
             force: self.force,
+            limits: Limits {
+                max_events: self.max_events,
+                max_size: self.max_size,
+                rotate: self.rotate,
+                keep: self.keep,
+                group_rows: env::var(GROUP_ROWS).ok().and_then(|rows| rows.parse().ok()),
+            },
             duration: self.duration,
-            sizes: Sizes { ring_bytes: self.ring_size, snaplen: self.snaplen },
+            sizes: Sizes { ring_bytes: self.ring_size, snaplen: self.snaplen, ..Sizes::default() },
+            settings: Settings { probe: self.probe, ..Settings::default() },
             quiet: self.quiet,
         })
     }
@@ -131,6 +213,21 @@ fn size(text: &str) -> Result<u64, String> {
     text.parse::<ByteSize>()
         .map(|size| size.as_u64())
         .map_err(|_| "not a size such as 4KiB or 16MiB".to_owned())
+}
+
+fn rotate(text: &str) -> Result<Rotate, String> {
+    const SMALLEST: u64 = 64 << 10;
+    const SHORTEST: Duration = Duration::from_secs(1);
+    // To the parser of times "M" is a month, and to that of sizes "m" a megabyte.
+    if text.ends_with(['b', 'B']) {
+        let size = size(text)?;
+        return if size < SMALLEST { Err("less than 64KiB".to_owned()) } else { Ok(Rotate::Size(size)) };
+    }
+    match humantime::parse_duration(text) {
+        Ok(time) if time < SHORTEST => Err("less than a second".to_owned()),
+        Ok(time) if !text.ends_with('M') => Ok(Rotate::Time(time)),
+        _ => Err("neither a size such as 256MB nor a time such as 10m".to_owned()),
+    }
 }
 
 fn snaplen(text: &str) -> Result<u32, String> {
@@ -183,6 +280,30 @@ mod tests {
         assert_eq!(
             options.selectors.describe(),
             ["port 80,8000-8010", "pid 7", "exe nginx", "command sleep 1"]
+        );
+    }
+
+    #[test]
+    fn parts_are_of_a_size_or_a_time() {
+        assert_eq!(rotate("256MB"), Ok(Rotate::Size(256_000_000)));
+        assert_eq!(rotate("1GiB"), Ok(Rotate::Size(1 << 30)));
+        assert_eq!(rotate("10m"), Ok(Rotate::Time(Duration::from_mins(10))));
+        for wrong in ["10", "256M", "big", "500ms", "1kB", ""] {
+            assert!(rotate(wrong).is_err(), "{wrong}");
+        }
+        let limits = options("-p 80 -o x --max-events 5 --max-size 1MB --rotate 1m --keep 2").unwrap().limits;
+        assert_eq!((limits.max_events, limits.max_size, limits.keep), (Some(5), Some(1_000_000), Some(2)));
+    }
+
+    #[test]
+    fn recovery_is_no_capture() {
+        let parse = |args: &str| Cli::try_parse_from(["beyla-capture"].into_iter().chain(args.split(' ')));
+        let recover = parse("recover run.parquet --force").unwrap();
+        assert!(matches!(recover.verb, Some(Verb::Recover { force: true, .. })));
+        assert!(parse("--port 80 -o x recover run.parquet").is_err());
+        assert_eq!(
+            parse("-o x -- recover y").unwrap().options().unwrap().selectors.command,
+            ["recover", "y"]
         );
     }
 

@@ -12,12 +12,19 @@ use beyla_schema::{
 pub fn event<'a>(record: &Record<'a>) -> Option<Event<'a>> {
     let body = match *record {
         Record::Process(_) => return None,
-        Record::Open(socket) => Body::Open(Open {
-            origin: numbered(Origin::ALL, |origin| origin as u8, socket.origin)?,
-            transport: numbered(Transport::ALL, |transport| transport as u8, socket.transport)?,
-            local: Endpoint::Inet(address(socket.family, socket.local, socket.local_port)?),
-            remote: Endpoint::Inet(address(socket.family, socket.remote, socket.remote_port)?),
-        }),
+        Record::Open(socket, path) => {
+            let transport = numbered(Transport::ALL, |transport| transport as u8, socket.transport)?;
+            let (local, remote) = match transport {
+                Transport::Tcp | Transport::Udp => (
+                    Endpoint::Inet(address(socket.family, socket.local, socket.local_port)?),
+                    Endpoint::Inet(address(socket.family, socket.remote, socket.remote_port)?),
+                ),
+                Transport::Unix if socket.local_port > 0 => (Endpoint::Unix(text(path)), Endpoint::Unix("")),
+                Transport::Unix => (Endpoint::Unix(""), Endpoint::Unix(text(path))),
+            };
+            let origin = numbered(Origin::ALL, |origin| origin as u8, socket.origin)?;
+            Body::Open(Open { origin, transport, local, remote })
+        }
         Record::Listen(socket) => Body::Listen(Listen {
             transport: numbered(Transport::ALL, |transport| transport as u8, socket.transport)?,
             address: Endpoint::Inet(address(socket.family, socket.local, socket.local_port)?),
@@ -45,6 +52,11 @@ pub fn event<'a>(record: &Record<'a>) -> Option<Event<'a>> {
 /// The value of `all` that has the number `wanted`.
 pub(crate) fn numbered<T: Copy>(all: &[T], number: impl Fn(T) -> u8, wanted: u8) -> Option<T> {
     all.iter().copied().find(|&value| number(value) == wanted)
+}
+
+/// The path, as far as it is text.
+fn text(path: &[u8]) -> &str {
+    path.utf8_chunks().next().map_or("", |chunk| chunk.valid())
 }
 
 fn direction(number: u8) -> Option<Direction> {

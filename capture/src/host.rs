@@ -1,6 +1,6 @@
 //! Facts of the machine for the file's metadata, and its clocks.
 
-use std::fs;
+use std::{fs, sync::LazyLock};
 
 use beyla_schema::file::{ClockSample, Host};
 use rustix::time::{ClockId, clock_gettime};
@@ -27,6 +27,17 @@ pub fn clock_sample() -> ClockSample {
     let first = sample();
     let best = (0..4).map(|_| sample()).fold(first, |best, next| if next.0 < best.0 { next } else { best });
     best.1
+}
+
+/// Wall time, nanoseconds since 1970-01-01 UTC, of a process's start that `/proc/PID/stat` gives in clock ticks
+/// since boot.
+pub fn started_ns(ticks: u64) -> i64 {
+    static BOOT_NS: LazyLock<i64> = LazyLock::new(|| {
+        let clock = clock_sample();
+        clock.realtime_ns.saturating_sub_unsigned(clock.boottime_ns)
+    });
+    let tick_ns = 1_000_000_000 / procfs::ticks_per_second().max(1);
+    BOOT_NS.saturating_add_unsigned(ticks.saturating_mul(tick_ns))
 }
 
 /// This machine.

@@ -3,13 +3,20 @@
 //! The way of an event: [`probe`] attaches the kernel programs, which write records into a ring buffer;
 //! [`ring`] drains it on a thread of its own and hands batches through a bounded channel to [`writer`], where
 //! [`order`] puts them into the order of the file and [`convert`] turns them into events. [`target`] decides
-//! whose events they are, and [`session`] runs it all.
+//! whose events they are, [`session`] runs it all, and gives up its privileges ([`privilege`]) before the first
+//! event is looked at; what needs some later is a process of its own, the [`loader`]. [`recover`] makes a
+//! file of what a capture left that was killed.
 
+pub mod check;
 pub mod cli;
 pub mod convert;
+pub mod cost;
 pub mod host;
+pub mod loader;
 pub mod order;
+pub mod privilege;
 pub mod probe;
+pub mod recover;
 pub mod ring;
 pub mod session;
 pub mod status;

@@ -11,7 +11,10 @@ use beyla_schema::{
     wire::Record,
 };
 
-use crate::{convert, target::Facts};
+use crate::{
+    convert,
+    target::{Facts, Runtime},
+};
 
 /// How long a record is held back. The time between the reading of the clock and the reservation of room is
 /// microseconds, but the CPU of a virtual machine can be taken away in between.
@@ -79,7 +82,7 @@ impl Row {
                     command_line: &facts.command_line,
                     cgroup: &facts.cgroup,
                     container: &facts.container,
-                    runtime: facts.runtime,
+                    runtime: facts.runtime.map_or("", Runtime::name),
                     service: &facts.service,
                 })
             }
@@ -171,8 +174,12 @@ impl Order {
         drained_ns: u64,
         each: impl FnMut(&Event<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let until = drained_ns.saturating_sub(HOLD_NS);
-        self.release_until(until, each)
+        self.release_until(Self::released_until(drained_ns), each)
+    }
+
+    /// The latest time of what is released at `drained_ns`.
+    pub fn released_until(drained_ns: u64) -> u64 {
+        drained_ns.saturating_sub(HOLD_NS)
     }
 
     /// Releases everything.

@@ -9,24 +9,25 @@ use std::{
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
-        mpsc::SyncSender,
+        mpsc::{SyncSender, TrySendError},
     },
     thread,
     time::Duration,
 };
 
-use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::maps::{MapData, RingBuf};
 use beyla_schema::{
     event::Change,
-    wire::{self, Record},
+    file::ProgramCost,
+    wire::{self, Counters, Record},
 };
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 
 use crate::{
     convert, host,
     order::{Batch, RECORDER, Row, RowKind},
-    probe::Attached,
-    target::{Facts, Tracker},
+    probe::{Attached, CounterMap},
+    target::{Facts, Found, FoundSocket, Tracker},
 };
 
 /// A batch is handed on at this size.
@@ -45,7 +46,7 @@ const LOSS_INTERVAL_NS: u64 = 1_000_000_000;
 /// How the capture is going, for whoever wants to watch.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Records drained.
+    /// Events recorded.
     pub events: AtomicU64,
     /// Bytes that socket calls moved.
     pub moved: AtomicU64,
@@ -53,6 +54,8 @@ pub struct Progress {
     pub kept: AtomicU64,
     /// Losses of any cause.
     pub lost: AtomicU64,
+    /// What the kernel programs cost, once they are detached.
+    pub programs: OnceLock<Vec<ProgramCost>>,
 }
 
 /// Tells the reader to detach, drain and end, and why.
@@ -73,7 +76,7 @@ pub struct Reader {
     /// Records.
     pub events: RingBuf<MapData>,
     /// `wire::Counters` of each CPU.
-    pub counters: PerCpuArray<MapData, [u64; 6]>,
+    pub counters: CounterMap,
     /// Told of processes.
     pub tracker: Tracker,
     /// Where batches go.
@@ -87,16 +90,22 @@ pub type Losses = Vec<(&'static str, u64)>;
 
 impl Reader {
     /// Drains until asked to stop. Returns the final losses.
-    pub fn run(mut self, stop: &Stop) -> Losses {
+    pub fn run(mut self, stop: &Stop) -> (Losses, Tracker) {
         let mut bell = Bell::new(&self.events);
         let mut rows = Rows::default();
         let mut attached = Some(self.attached);
         let mut batch = Batch::default();
         let mut sampled_ns = 0;
         let (mut skipped, mut undecoded) = (0, 0);
+        // Records in the sequence of the kernel programs, and those of them that are about the recorder itself.
+        let (mut numbered, mut ours) = (0, 0);
+        let mut outlet = Outlet { batches: &self.batches, counters: &self.counters, behind: 0 };
         for (&pid, facts) in self.tracker.known() {
             let kind = RowKind::Process(None, facts.parent, facts.clone());
-            batch.rows.push(rows.row(pid, kind));
+            batch.rows.push(rows.row_at(self.tracker.found_ns(), pid, kind));
+        }
+        for (pid, socket) in self.tracker.take_sockets() {
+            batch.rows.push(rows.found(pid, &socket));
         }
         loop {
             let stopping = stop.0.get().copied();
@@ -104,32 +113,46 @@ impl Reader {
                 && let Some(attached) = attached.take()
             {
                 skipped = attached.skipped_runs().unwrap_or(skipped);
+                let _ = self.progress.programs.set(attached.costs());
             }
             let drained_ns = host::monotonic_ns();
-            let mut drained = 0;
+            let (mut drained, mut recorded) = (0u64, 0);
             while let Some(item) = self.events.next() {
                 drained += 1;
                 match Record::decode(&item) {
                     // What /proc adds to it must be asked for now.
                     Some(Record::Process(process)) => {
-                        if let Some(facts) = self.tracker.changed(process) {
-                            batch.rows.push(process_row(process, facts));
+                        let is_numbered = process.head.seq != wire::UNNUMBERED;
+                        numbered += u64::from(is_numbered);
+                        let found = self.tracker.changed(process);
+                        ours += u64::from(is_numbered && found.is_none());
+                        if let Some(Found { facts, sockets }) = found {
+                            recorded += 1;
+                            let mut row = process_row(process, facts);
+                            if !is_numbered {
+                                // It became a target just now, by a row of the recorder's own.
+                                (row.cpu, row.seq) = (RECORDER, rows.next());
+                            }
+                            batch.rows.push(row);
+                            let sockets = sockets.iter();
+                            batch.rows.extend(sockets.map(|socket| rows.found(process.head.pid, socket)));
                         }
                     }
                     record => {
                         let kept = copy(&item, record.as_ref(), &mut batch, &self.progress);
-                        undecoded += u64::from(!kept);
+                        (undecoded, recorded) = (undecoded + u64::from(!kept), recorded + u64::from(kept));
+                        numbered += 1;
                     }
                 }
                 if batch.words.len() >= BATCH_WORDS {
                     // What is still in the ring may be older than the clock reading above.
                     batch.drained_ns = 0;
-                    if self.batches.send(std::mem::take(&mut batch)).is_err() {
-                        return Losses::new();
+                    if outlet.hand_on(&mut batch).is_err() {
+                        return (Losses::new(), self.tracker);
                     }
                 }
             }
-            self.progress.events.fetch_add(drained, Ordering::Relaxed);
+            self.progress.events.fetch_add(recorded, Ordering::Relaxed);
 
             let finished = stopping.filter(|_| drained == 0);
             if finished.is_some() || drained_ns - sampled_ns >= LOSS_INTERVAL_NS {
@@ -137,21 +160,26 @@ impl Reader {
                 if let Some(attached) = &attached {
                     skipped = attached.skipped_runs().unwrap_or(skipped);
                 }
-                let losses = losses(&self.counters, skipped, undecoded);
+                let counters = sum(&self.counters);
+                // Numbers are given out before their records are delivered.
+                let missing = counters.made.saturating_sub(counters.lost() + numbered);
+                let unaccounted = if finished.is_some() { missing } else { 0 };
+                let losses = losses(&counters, outlet.behind, skipped, undecoded, unaccounted);
                 self.progress.lost.store(losses.iter().map(|loss| loss.1).sum(), Ordering::Relaxed);
                 for &(cause, count) in &losses {
                     batch.rows.push(rows.row(0, RowKind::Loss(cause, count)));
                 }
+                batch.rows.push(rows.row(0, RowKind::Seen(counters.made - ours)));
                 if let Some(reason) = finished {
                     batch.rows.push(rows.row(0, RowKind::End(reason)));
                     // The writer reports its own failure.
                     let _ = self.batches.send(batch);
-                    return losses;
+                    return (losses, self.tracker);
                 }
             }
             batch.drained_ns = drained_ns;
-            if self.batches.send(std::mem::take(&mut batch)).is_err() {
-                return Losses::new();
+            if outlet.hand_on(&mut batch).is_err() {
+                return (Losses::new(), self.tracker);
             }
             if stopping.is_none() {
                 bell.wait(if drained > 0 { BUSY } else { IDLE });
@@ -159,6 +187,32 @@ impl Reader {
         }
     }
 }
+
+/// Where batches go.
+struct Outlet<'a> {
+    batches: &'a SyncSender<Batch>,
+    counters: &'a CounterMap,
+    /// What the kernel found no room for while the writer was waited for.
+    behind: u64,
+}
+
+impl Outlet<'_> {
+    /// Gives a batch to the writer, and waits for it when it has enough.
+    fn hand_on(&mut self, batch: &mut Batch) -> Result<(), Disconnected> {
+        let batch = match self.batches.try_send(std::mem::take(batch)) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Disconnected(_)) => return Err(Disconnected),
+            Err(TrySendError::Full(batch)) => batch,
+        };
+        let before = sum(self.counters).ring_full;
+        self.batches.send(batch).map_err(|_| Disconnected)?;
+        self.behind += sum(self.counters).ring_full.saturating_sub(before);
+        Ok(())
+    }
+}
+
+/// The writer has given up.
+struct Disconnected;
 
 /// Rings when the kernel wants the ring to be looked at before its time. Edge-triggered, so that it is wake-ups
 /// which count and not what lies in the ring. Where it cannot be made there is the timer.
@@ -190,9 +244,25 @@ struct Rows {
 
 impl Rows {
     fn row(&mut self, pid: u32, kind: RowKind) -> Row {
-        let seq = self.seq;
+        self.row_at(host::monotonic_ns(), pid, kind)
+    }
+
+    fn row_at(&mut self, ts_ns: u64, pid: u32, kind: RowKind) -> Row {
+        Row { ts_ns, cpu: RECORDER, seq: self.next(), pid, kind }
+    }
+
+    fn next(&mut self) -> u64 {
         self.seq += 1;
-        Row { ts_ns: host::monotonic_ns(), cpu: RECORDER, seq, pid, kind }
+        self.seq - 1
+    }
+
+    fn found(&mut self, pid: u32, socket: &FoundSocket) -> Row {
+        let &FoundSocket { ts_ns, cookie, local, remote } = socket;
+        let kind = match remote {
+            Some(remote) => RowKind::Open(cookie, local, remote),
+            None => RowKind::Listen(cookie, local),
+        };
+        self.row_at(ts_ns, pid, kind)
     }
 }
 
@@ -226,8 +296,9 @@ fn process_row(process: &wire::Process, facts: Facts) -> Row {
     Row { ts_ns, cpu, seq, pid, kind: RowKind::Process(change, process.parent, facts) }
 }
 
-fn losses(counters: &PerCpuArray<MapData, [u64; 6]>, skipped: u64, undecoded: u64) -> Losses {
-    let mut total = [0; 6];
+/// What the programs counted on all CPUs.
+fn sum(counters: &CounterMap) -> Counters {
+    let mut total = [0; Counters::WORDS];
     // The array always has its one element; without it there is nothing to report.
     if let Ok(cpus) = counters.get(&0, 0) {
         for cpu in cpus.iter() {
@@ -236,15 +307,24 @@ fn losses(counters: &PerCpuArray<MapData, [u64; 6]>, skipped: u64, undecoded: u6
             }
         }
     }
-    let [_made, ring_full, storage_full, payload_fault, segment_limit, targets_full] = total;
+    Counters::from_words(total)
+}
+
+fn losses(counters: &Counters, behind: u64, skipped: u64, undecoded: u64, unaccounted: u64) -> Losses {
     vec![
-        ("ring_full", ring_full),
-        ("storage_full", storage_full),
-        ("payload_fault", payload_fault),
-        ("segment_limit", segment_limit),
-        ("targets_full", targets_full),
+        ("ring_full", counters.ring_full.saturating_sub(behind)),
+        ("writer_behind", behind),
+        ("storage_full", counters.storage_full),
+        ("descriptor_gone", counters.descriptor_gone),
+        ("message_limit", counters.message_limit),
+        ("payload_fault", counters.payload_fault),
+        ("segment_limit", counters.segment_limit),
+        ("targets_full", counters.targets_full),
+        ("unheard", counters.unheard),
+        ("io_uring", counters.io_uring),
         ("skipped_run", skipped),
         ("undecoded", undecoded),
+        ("unaccounted", unaccounted),
     ]
 }
 

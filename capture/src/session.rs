@@ -13,22 +13,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::maps::{MapData, PerCpuArray, RingBuf};
-use beyla_schema::file::{ClockSample, Cost, Host, Metadata, Probe, VERSION};
+use aya::maps::{MapData, RingBuf};
+use beyla_schema::file::{ClockSample, Host, Metadata, Probe, VERSION};
 use tokio::{
     process::{Child, Command},
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use crate::{
+    cost::{self, Meter},
     host,
-    probe::{self, Maps, Sizes},
+    loader::{Eyes, Loader},
+    privilege::{self, Identity},
+    probe::{self, CounterMap, Maps, Settings, Sizes},
     ring::{self, Losses, Progress, Reader, Stop},
     status::{self, Line},
     target::{self, Selectors, Tracker},
-    writer::{self, Output, Written},
+    writer::{self, Limits, Output, Tally, Written},
 };
 
 /// What to capture, and how.
@@ -40,10 +43,14 @@ pub struct Options {
     pub output: PathBuf,
     /// Overwrite the output.
     pub force: bool,
+    /// How much, and in how many files.
+    pub limits: Limits,
     /// For how long; without, until a signal.
     pub duration: Option<Duration>,
     /// Sizes of the kernel side.
     pub sizes: Sizes,
+    /// What the kernel side looks for.
+    pub settings: Settings,
     /// Say nothing but errors.
     pub quiet: bool,
 }
@@ -60,6 +67,12 @@ pub enum Error {
     /// The file.
     #[error(transparent)]
     Write(#[from] writer::Error),
+    /// Privileges that cannot be given up.
+    #[error(transparent)]
+    Privilege(#[from] privilege::Error),
+    /// The process that looks at targets.
+    #[error("cannot start the loader: {0}")]
+    Loader(io::Error),
     /// The command to record.
     #[error("cannot start {0}: {1}")]
     Command(String, io::Error),
@@ -67,7 +80,7 @@ pub enum Error {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// A thread of ours panicked.
-    #[error("the {0} ended unexpectedly; what it had written is in {1}.partial")]
+    #[error("the {0} ended unexpectedly; `beyla-analyze {1}` reads what it had written")]
     Thread(&'static str, PathBuf),
 }
 
@@ -81,24 +94,38 @@ pub async fn run(options: Options) -> Result<Option<ExitStatus>, Error> {
     let mut recording = begin(&options, &line)?;
     let (reason, status) = recording.watch(&options, &line, &mut signals).await;
     // From here on a signal ends the program at once: there is nothing to stop any more but the writing.
+    let name = path.display().to_string();
     tokio::spawn(async move {
         signals.any().await;
-        eprintln!("beyla-capture: interrupted while finishing; the file is incomplete");
+        eprintln!(
+            "beyla-capture: interrupted while finishing: `beyla-capture recover {name}` makes a file of it"
+        );
         std::process::exit(130);
     });
     let (progress, processes) = (Arc::clone(&recording.progress), recording.most_targets);
+    let mut command = recording.command.take();
     let ended = tokio::task::spawn_blocking(move || recording.finish(reason)).await;
     line.clear();
-    let (losses, written) = match ended {
-        Ok((Ok(losses), Ok(written))) => (losses, written?),
+    let ((losses, mut tracker), written) = match ended {
+        Ok((Ok(read), Ok(written))) => (read, written?),
         Ok((Err(_), _)) => return Err(Error::Thread("reader", path)),
         Ok((_, Err(_))) | Err(_) => return Err(Error::Thread("writer", path)),
     };
     if !quiet {
         eprintln!("{}", status::summary(&progress, processes, began.elapsed(), &losses, &written));
     }
+    if status.is_none()
+        && let Some(command) = &mut command
+    {
+        // The capture came first: at a limit, or by a signal that the command may not have got.
+        tracker.eyes.end_command()?;
+        return Ok(timeout(COMMAND_GRACE, command.wait()).await.ok().transpose()?);
+    }
     Ok(status)
 }
+
+/// How long the command may take to end when the capture does.
+const COMMAND_GRACE: Duration = Duration::from_secs(5);
 
 /// The signals that end a capture.
 struct Signals {
@@ -117,6 +144,9 @@ impl Signals {
     }
 }
 
+/// What the reader leaves: the final losses, and who looks at processes.
+type Read = (Losses, Tracker);
+
 /// A capture that is going on.
 struct Recording {
     command: Option<Child>,
@@ -126,17 +156,24 @@ struct Recording {
     /// How many were at most.
     most_targets: usize,
     stop: Arc<Stop>,
-    reader: JoinHandle<Losses>,
+    reader: JoinHandle<Read>,
     writer: JoinHandle<Result<Written, writer::Error>>,
-    /// Resolves when the writer has given up.
-    failure: oneshot::Receiver<()>,
+    /// Resolves when the writer wants the capture to end, and why.
+    limit: oneshot::Receiver<&'static str>,
 }
 
 /// Claims the output, attaches the probes, finds the targets and starts the threads.
 fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
-    let Options { selectors, sizes, .. } = options;
-    let output = Output::create(&options.output, options.force)?;
-    let (attached, events, counters, tracker, command) = match start(selectors, *sizes) {
+    let Options { selectors, sizes, settings, .. } = options;
+    let identity = Identity::for_output(&options.output)?;
+    let output = Output::create(&options.output, options.limits.rotate.is_some(), options.force)?;
+    let meter = Meter::start();
+    let started = start(selectors, *sizes, *settings).and_then(|started| {
+        // From here on nothing of what is recorded has been looked at, and everything is.
+        identity.assume()?;
+        Ok(started)
+    });
+    let Started { attached, events, counters, tracker, command, loader } = match started {
         Ok(started) => started,
         Err(error) => {
             output.discard();
@@ -150,21 +187,23 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
         selectors: selectors.describe(),
         sizes: *sizes,
         probes: attached.probes.clone(),
+        loader,
+        progress: Arc::new(Progress::default()),
+        _meter: meter,
     };
     if !options.quiet {
-        for Probe { name, failure } in &attached.probes {
-            if let Some(failure) = failure {
-                line.say(&format!("without {name}: queue times are not known ({failure})"));
-            }
+        for note in &attached.notes {
+            line.say(note);
         }
         line.say(&announcement(selectors, &tracker));
     }
 
-    let progress = Arc::new(Progress::default());
+    let progress = Arc::clone(&facts.progress);
     let stop = Arc::new(Stop::default());
     let targets = tracker.count();
     let (sender, batches) = sync_channel(ring::CHANNEL);
-    let (failed, failure) = oneshot::channel();
+    let (limit_reached, limit) = oneshot::channel();
+    let limits = options.limits;
     let reader =
         Reader { attached, events, counters, tracker, batches: sender, progress: Arc::clone(&progress) };
     let reader = thread::Builder::new().name("ring".to_owned()).spawn({
@@ -172,14 +211,18 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
         move || reader.run(&stop)
     })?;
     let writer = thread::Builder::new().name("writer".to_owned()).spawn(move || {
-        let written = writer::run(output, &batches, clock.clock(), |late| facts.metadata(late));
-        if written.is_err() {
-            // Nobody listens any more when the capture is ending anyway.
-            let _ = failed.send(());
-        }
-        written
+        writer::run(
+            output,
+            limits,
+            &batches,
+            |tally| facts.metadata(tally),
+            |reason| {
+                // Nobody listens any more when the capture is ending anyway.
+                let _ = limit_reached.send(reason);
+            },
+        )
     })?;
-    Ok(Recording { command, progress, targets, most_targets: 0, stop, reader, writer, failure })
+    Ok(Recording { command, progress, targets, most_targets: 0, stop, reader, writer, limit })
 }
 
 impl Recording {
@@ -201,7 +244,8 @@ impl Recording {
                 () = signals.any() => return ("signal", None),
                 () = &mut timeout => return ("duration", None),
                 ended = wait(self.command.as_mut()) => return ("command_exit", ended.ok()),
-                _ = &mut self.failure => return ("write_error", None),
+                // A writer that has given up does not say anything.
+                limit = &mut self.limit => return (limit.unwrap_or("write_error"), None),
                 _ = tick.tick() => {
                     let targets = self.targets.load(Ordering::Relaxed);
                     self.most_targets = self.most_targets.max(targets);
@@ -215,18 +259,28 @@ impl Recording {
     fn finish(
         self,
         reason: &'static str,
-    ) -> (thread::Result<Losses>, thread::Result<Result<Written, writer::Error>>) {
+    ) -> (thread::Result<Read>, thread::Result<Result<Written, writer::Error>>) {
         self.stop.request(reason);
         (self.reader.join(), self.writer.join())
     }
 }
 
-type Started = (probe::Attached, RingBuf<MapData>, PerCpuArray<MapData, [u64; 6]>, Tracker, Option<Child>);
+/// A capture whose kernel side works, before anybody reads what it says.
+struct Started {
+    attached: probe::Attached,
+    events: RingBuf<MapData>,
+    counters: CounterMap,
+    tracker: Tracker,
+    command: Option<Child>,
+    /// Process id of the loader.
+    loader: u32,
+}
 
 /// Attaches the probes first, then finds the targets: what happens in between is not missed.
-fn start(selectors: &Selectors, sizes: Sizes) -> Result<Started, Error> {
-    let (attached, Maps { events, counters, targets, sockets }) = probe::attach(selectors, sizes)?;
-    let mut tracker = Tracker::new(selectors.clone(), targets, sockets);
+fn start(selectors: &Selectors, sizes: Sizes, settings: Settings) -> Result<Started, Error> {
+    let (attached, Maps { events, counters, targets, sockets, sockets_map, connections }) =
+        probe::attach(selectors, sizes, settings)?;
+    let mut tracker = Tracker::new(selectors.clone(), targets, Eyes::Own(sockets), connections);
     tracker.find()?;
     let command = match selectors.command.split_first() {
         None => None,
@@ -235,7 +289,11 @@ fn start(selectors: &Selectors, sizes: Sizes) -> Result<Started, Error> {
             Some(spawned.map_err(|error| Error::Command(program.clone(), error))?)
         }
     };
-    Ok((attached, events, counters, tracker, command))
+    let command_id = command.as_ref().and_then(Child::id);
+    let loader = Loader::start(sockets_map, command_id).map_err(Error::Loader)?;
+    let loader_id = loader.pid();
+    tracker.eyes = Eyes::Loader(loader);
+    Ok(Started { attached, events, counters, tracker, command, loader: loader_id })
 }
 
 async fn wait(command: Option<&mut Child>) -> io::Result<ExitStatus> {
@@ -252,28 +310,35 @@ struct Facts {
     selectors: Vec<String>,
     sizes: Sizes,
     probes: Vec<Probe>,
+    loader: u32,
+    progress: Arc<Progress>,
+    _meter: Meter,
 }
 
 impl Facts {
-    fn metadata(self, late_rows: u64) -> Metadata {
+    fn metadata(&self, tally: Tally) -> Metadata {
         Metadata {
             schema_version: VERSION,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             capture_id: host::capture_id(&self.host, &self.clock),
             argv: std::env::args().collect(),
-            host: self.host,
+            host: self.host.clone(),
             clocks: vec![self.clock, host::clock_sample()],
-            selectors: self.selectors,
+            selectors: self.selectors.clone(),
             snaplen: self.sizes.snaplen,
             ring_bytes: self.sizes.ring_bytes,
             redaction: "none".to_owned(),
             redacted_headers: Vec::new(),
             redacted_parameters: Vec::new(),
-            probes: self.probes,
-            late_rows,
+            probes: self.probes.clone(),
+            late_rows: tally.late_rows,
             part: None,
             recovered: false,
-            cost: Cost::default(),
+            cost: cost::of_recorder(
+                self.loader,
+                self.progress.programs.get().cloned().unwrap_or_default(),
+                tally.written_bytes,
+            ),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, sync::atomic::Ordering, time::Duration};
 
+use beyla_schema::file::Cost;
 use bytesize::ByteSize;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -88,19 +89,42 @@ pub fn summary(
             let _ = write!(text, "\n         {} to {cause}: {}", HumanCount(*count), advice(cause));
         }
     }
+    let _ = write!(text, "\ncost     {}", cost(&written.cost, count(&progress.events)));
     let path = written.path.display();
-    let _ = write!(text, "\nwrote    {path}, {}\nnext     beyla-analyze {path}", bytes(written.bytes));
+    let parts = written.parts.map_or(String::new(), |parts| plural(parts as usize, "part", "parts") + ", ");
+    let size = bytes(written.bytes);
+    let _ = write!(text, "\nwrote    {path}, {parts}{size}\nnext     beyla-analyze {path}");
     text
+}
+
+/// What the capture itself took.
+fn cost(cost: &Cost, events: u64) -> String {
+    let per_event = |ns: u64| format!("{:.2} µs", ns as f64 / 1e3 / events.max(1) as f64);
+    let kernel_ns: u64 = cost.programs.iter().map(|program| program.run_ns).sum();
+    let kernel = if cost.programs.is_empty() { "not measured".to_owned() } else { per_event(kernel_ns) };
+    format!(
+        "{} of CPU per event in the recorder, {kernel} in the kernel; {} of memory",
+        per_event(cost.cpu_ns),
+        bytes(cost.memory_bytes),
+    )
 }
 
 fn advice(cause: &str) -> &'static str {
     match cause {
         "ring_full" => "raise --ring-size, or narrow the selector",
-        "storage_full" => "the kernel was out of memory for connections",
+        "storage_full" => "there was no room for what is remembered of connections",
+        "descriptor_gone" => "calls whose descriptor was closed while they returned, maybe not of a socket",
+        "message_limit" => {
+            "more messages in one call than this kernel can be made to look at: use Linux 5.17 or newer"
+        }
+        "writer_behind" => "the disk is too slow: record to another one, or lower --snaplen",
         "payload_fault" => "lengths are recorded, the bytes were not in memory",
         "segment_limit" => "calls with more than 512 segments are recorded in part",
         "targets_full" => "more than 16,384 processes were targets at a time",
+        "unheard" => "programs were started that --exe was not asked about: raise --ring-size",
+        "io_uring" => "calls that moved bytes this kernel does not show: use Linux 6.3 or newer",
         "undecoded" => "the kernel object is not the one this program was built for",
+        "unaccounted" => "an error of this program: please report it",
         _ => "events that interrupted one of their own kind",
     }
 }
@@ -112,12 +136,14 @@ mod tests {
     #[test]
     fn losses_are_always_mentioned() {
         let progress = Progress::default();
-        let written = Written { path: "run.parquet".into(), bytes: 2048 };
+        let cost = Cost { cpu_ns: 4_000, memory_bytes: 3 << 20, ..Cost::default() };
+        let written = Written { path: "run.parquet".into(), bytes: 2048, parts: None, cost };
         let text = |losses: &Losses| summary(&progress, 1, Duration::from_secs(2), losses, &written);
         let none = text(&vec![("ring_full", 0), ("storage_full", 0)]);
         assert_eq!(
             none,
             "recorded 0 events in 2.0 s: 0 B kept of 0 B that 1 process moved\nlost     0\n\
+             cost     4.00 µs of CPU per event in the recorder, not measured in the kernel; 3.0 MiB of memory\n\
              wrote    run.parquet, 2.0 KiB\nnext     beyla-analyze run.parquet"
         );
         let some = text(&vec![("ring_full", 9381), ("storage_full", 0)]);

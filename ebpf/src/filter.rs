@@ -1,16 +1,18 @@
 //! Whose events are recorded: the table of target processes and the set of selected ports.
 //!
-//! User space fills both; forks of targets and servers of selected ports are added here, in the kernel, so
-//! that nothing happens between their appearance and their capture.
+//! User space fills both; forks of targets, servers of selected ports and processes of selected cgroups are added
+//! here, in the kernel, so that nothing happens between their appearance and their capture.
 
 use aya_ebpf::{
+    helpers::bpf_get_current_ancestor_cgroup_id,
     macros::map,
     maps::{Array, HashMap},
 };
+use beyla_schema::wire::{MAX_CGROUPS, Transport};
 
 use crate::{kernel, output};
 
-/// Target processes, by thread-group id.
+/// Target processes, by thread-group id. The loader sets its size.
 #[map]
 static TARGETS: HashMap<u32, u8> = HashMap::with_max_entries(16384, 0);
 
@@ -25,6 +27,52 @@ static SELECT_PORTS: u8 = 0;
 /// Whether user space wants to hear of every program that is started, to select by its path.
 #[unsafe(no_mangle)]
 static SELECT_EXECUTABLES: u8 = 0;
+
+/// How many cgroups are selected.
+#[unsafe(no_mangle)]
+static SELECT_CGROUPS: u32 = 0;
+
+/// The levels of the selected cgroups below the root of their hierarchy, version 2.
+#[unsafe(no_mangle)]
+static CGROUP_LEVELS: [u64; MAX_CGROUPS] = [0; MAX_CGROUPS];
+
+/// Their ids: the numbers of their inodes.
+#[unsafe(no_mangle)]
+static CGROUP_IDS: [u64; MAX_CGROUPS] = [0; MAX_CGROUPS];
+
+/// Whether UDP sockets of targets are recorded.
+#[unsafe(no_mangle)]
+static RECORD_UDP: u8 = 0;
+
+/// Whether Unix domain sockets of targets are recorded.
+#[unsafe(no_mangle)]
+static RECORD_UNIX: u8 = 0;
+
+/// Whether sockets of this kind are recorded.
+#[inline(always)]
+pub(crate) fn wants(transport: Transport) -> bool {
+    match transport {
+        Transport::Tcp => true,
+        Transport::Udp => kernel::setting(&RECORD_UDP) != 0,
+        Transport::Unix => kernel::setting(&RECORD_UNIX) != 0,
+    }
+}
+
+/// Whether the running task is in a selected cgroup, or in one below it.
+#[inline(always)]
+pub(crate) fn is_in_cgroup() -> bool {
+    let count = kernel::setting(&SELECT_CGROUPS);
+    let mut index = 0;
+    while index < MAX_CGROUPS && (index as u32) < count {
+        // SAFETY: a helper that takes any level, and settings of the loader.
+        let id = unsafe { bpf_get_current_ancestor_cgroup_id(kernel::setting(&CGROUP_LEVELS[index]) as i32) };
+        if id != 0 && id == kernel::setting(&CGROUP_IDS[index]) {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
 
 /// Whether ports are selected at all.
 #[inline(always)]

@@ -1,39 +1,57 @@
 //! Safe faces of the C shim: fields of kernel structures and the state the kernel keeps for a socket.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, mem::MaybeUninit};
 
-use beyla_schema::wire::{Call, State};
+use beyla_schema::wire::{MAX_PATH, State, Transport};
+
+use crate::syscall::Arguments;
 
 #[allow(improper_ctypes, reason = "the pointers are opaque on this side")]
 unsafe extern "C" {
     fn socket_state(sk: *mut c_void, create: u64) -> *mut c_void;
     fn socket_cookie(sk: *mut c_void) -> u64;
+    fn socket_known_cookie(sk: *mut c_void) -> u64;
+    fn socket_inode(sk: *mut c_void) -> u64;
+    fn socket_file(sk: *mut c_void) -> u64;
+    fn socket_is_owned(sk: *mut c_void) -> u64;
     fn socket_family(sk: *mut c_void) -> u16;
     fn socket_protocol(sk: *mut c_void) -> u16;
+    fn socket_type(sk: *mut c_void) -> u16;
     fn socket_tcp_state(sk: *mut c_void) -> u8;
     fn socket_local_port(sk: *mut c_void) -> u16;
-    fn socket_remote_port(sk: *mut c_void) -> u16;
-    fn socket_local_v4(sk: *mut c_void) -> u32;
-    fn socket_remote_v4(sk: *mut c_void) -> u32;
-    fn socket_local_v6(sk: *mut c_void, index: u32) -> u32;
-    fn socket_remote_v6(sk: *mut c_void, index: u32) -> u32;
+    fn descriptor_socket(fd: u32, out: *mut Descriptor) -> u64;
+    fn socket_endpoints(sk: *const c_void, out: *mut Endpoints);
+    fn unix_path(sk: *const c_void, room: *mut u8) -> u32;
+    fn unix_peer(sk: *const c_void) -> *const c_void;
     fn task_tgid(task: *mut c_void) -> u32;
     fn task_pid(task: *mut c_void) -> u32;
     fn task_threads_left(task: *mut c_void) -> u32;
+    fn task_is_worker() -> u64;
     fn task_registers() -> *mut c_void;
-    fn syscall_number(registers: *mut c_void) -> u64;
-    fn syscall_argument_2(registers: *mut c_void) -> u64;
-    fn syscall_argument_3(registers: *mut c_void) -> u64;
+    fn syscall_is_running(registers: *mut c_void) -> u64;
+    fn syscall_arguments(registers: *mut c_void, out: *mut Arguments);
     fn fetch_add(value: *mut u64, amount: u64) -> u64;
     fn at_most(value: u64, limit: u64) -> u64;
     fn masked(value: u64, mask: u64) -> u64;
 }
 
-/// `AF_INET` of include/linux/socket.h.
-pub(crate) const AF_INET: u16 = 2;
-/// `AF_INET6` of include/linux/socket.h.
-pub(crate) const AF_INET6: u16 = 10;
+const AF_UNIX: u16 = 1;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
 const IPPROTO_TCP: u16 = 6;
+const IPPROTO_UDP: u16 = 17;
+const SOCK_STREAM: u16 = 1;
+
+/// How bytes travel on a socket of this family and protocol; None when it is none of ours.
+#[inline(always)]
+fn transport(family: u16, protocol: u16) -> Option<Transport> {
+    match (family, protocol) {
+        (AF_INET | AF_INET6, IPPROTO_TCP) => Some(Transport::Tcp),
+        (AF_INET | AF_INET6, IPPROTO_UDP) => Some(Transport::Udp),
+        (AF_UNIX, _) => Some(Transport::Unix),
+        _ => None,
+    }
+}
 
 /// A `struct sock` that a tracepoint was called with.
 #[derive(Clone, Copy)]
@@ -48,19 +66,24 @@ impl Sock {
         Self(sk)
     }
 
+    /// How its bytes travel; None when it is none of ours.
+    #[inline(always)]
+    pub(crate) fn transport(self) -> Option<Transport> {
+        // SAFETY: `self.0` is a `struct sock` by `new`.
+        unsafe { transport(socket_family(self.0), socket_protocol(self.0)) }
+    }
+
     /// Whether it is TCP over IPv4 or IPv6.
     #[inline(always)]
     pub(crate) fn is_tcp(self) -> bool {
-        let family = self.family();
-        // SAFETY: `self.0` is a `struct sock` by `new`.
-        (family == AF_INET || family == AF_INET6) && unsafe { socket_protocol(self.0) } == IPPROTO_TCP
+        matches!(self.transport(), Some(Transport::Tcp))
     }
 
-    /// The address family.
+    /// Whether it carries messages and no stream.
     #[inline(always)]
-    pub(crate) fn family(self) -> u16 {
+    pub(crate) fn is_datagram(self) -> bool {
         // SAFETY: `self.0` is a `struct sock` by `new`.
-        unsafe { socket_family(self.0) }
+        unsafe { socket_type(self.0) != SOCK_STREAM }
     }
 
     /// State of include/net/tcp_states.h.
@@ -70,11 +93,39 @@ impl Sock {
         unsafe { socket_tcp_state(self.0) }
     }
 
-    /// The identity of the socket, never reused.
+    /// The identity of the socket, never reused. The kernel makes it up when it is first asked for.
     #[inline(always)]
     pub(crate) fn cookie(self) -> u64 {
         // SAFETY: `self.0` is a `struct sock` by `new`.
         unsafe { socket_cookie(self.0) }
+    }
+
+    /// The same, or 0 when nobody has asked for it yet.
+    #[inline(always)]
+    pub(crate) fn known_cookie(self) -> u64 {
+        // SAFETY: `self.0` is a `struct sock` by `new`.
+        unsafe { socket_known_cookie(self.0) }
+    }
+
+    /// Number of its inode; 0 while no process has a descriptor of it.
+    #[inline(always)]
+    pub(crate) fn inode(self) -> u64 {
+        // SAFETY: `self.0` is a `struct sock` by `new`.
+        unsafe { socket_inode(self.0) }
+    }
+
+    /// Whether some process has, or had, a descriptor of it: the kernel has sockets of its own.
+    #[inline(always)]
+    pub(crate) fn has_descriptor(self) -> bool {
+        // SAFETY: `self.0` is a `struct sock` by `new`.
+        unsafe { socket_file(self.0) != 0 }
+    }
+
+    /// Whether a process works on it, and not a soft interrupt.
+    #[inline(always)]
+    pub(crate) fn is_owned(self) -> bool {
+        // SAFETY: `self.0` is a `struct sock` by `new`.
+        unsafe { socket_is_owned(self.0) != 0 }
     }
 
     /// The local port.
@@ -84,42 +135,9 @@ impl Sock {
         unsafe { socket_local_port(self.0) }
     }
 
-    /// The peer's port.
+    /// What is remembered in the socket, if anything is.
     #[inline(always)]
-    pub(crate) fn remote_port(self) -> u16 {
-        // SAFETY: `self.0` is a `struct sock` by `new`.
-        unsafe { socket_remote_port(self.0) }
-    }
-
-    /// The local and the peer's address, as in `wire::Socket`.
-    #[inline(always)]
-    pub(crate) fn addresses(self) -> ([u32; 4], [u32; 4]) {
-        // SAFETY: `self.0` is a `struct sock` by `new`.
-        unsafe {
-            if self.family() == AF_INET {
-                ([socket_local_v4(self.0), 0, 0, 0], [socket_remote_v4(self.0), 0, 0, 0])
-            } else {
-                (
-                    [
-                        socket_local_v6(self.0, 0),
-                        socket_local_v6(self.0, 1),
-                        socket_local_v6(self.0, 2),
-                        socket_local_v6(self.0, 3),
-                    ],
-                    [
-                        socket_remote_v6(self.0, 0),
-                        socket_remote_v6(self.0, 1),
-                        socket_remote_v6(self.0, 2),
-                        socket_remote_v6(self.0, 3),
-                    ],
-                )
-            }
-        }
-    }
-
-    /// What is remembered of the socket, if anything is.
-    #[inline(always)]
-    pub(crate) fn state(self) -> Option<&'static mut State> {
+    pub(crate) fn storage(self) -> Option<&'static mut State> {
         // SAFETY: the kernel returns null or the map value of the socket, which lives as long as the socket
         // does: longer than this run of the program. Its type is `State` (shim.c).
         unsafe { socket_state(self.0, 0).cast::<State>().as_mut() }
@@ -127,9 +145,109 @@ impl Sock {
 
     /// The same, made when there is nothing yet. None when the kernel has no memory for it.
     #[inline(always)]
-    pub(crate) fn state_or_new(self) -> Option<&'static mut State> {
-        // SAFETY: as in `state`.
+    pub(crate) fn storage_or_new(self) -> Option<&'static mut State> {
+        // SAFETY: as in `storage`.
         unsafe { socket_state(self.0, 1).cast::<State>().as_mut() }
+    }
+
+    /// Where it is, for what needs no more.
+    #[inline(always)]
+    pub(crate) fn address(self) -> Address {
+        Address(self.0)
+    }
+}
+
+/// Where a `struct sock` is, which the verifier knows nothing about: it can be read from, and no more.
+#[derive(Clone, Copy)]
+pub(crate) struct Address(*const c_void);
+
+/// Both ends of an internet socket, as in `wire::Socket` (`struct endpoints` of shim.c).
+#[repr(C)]
+pub(crate) struct Endpoints {
+    pub(crate) local: [u8; 16],
+    pub(crate) remote: [u8; 16],
+    pub(crate) local_port: u16,
+    pub(crate) remote_port: u16,
+    pub(crate) family: u16,
+    pad: u16,
+}
+
+impl Address {
+    /// Both ends.
+    #[inline(always)]
+    pub(crate) fn endpoints(self) -> Endpoints {
+        let mut endpoints = MaybeUninit::<Endpoints>::zeroed();
+        // SAFETY: the shim fills an `Endpoints`; any bytes are one.
+        unsafe {
+            socket_endpoints(self.0, endpoints.as_mut_ptr());
+            endpoints.assume_init()
+        }
+    }
+
+    /// Copies the path of a Unix domain socket, and returns its length: 0 when it has none.
+    #[inline(always)]
+    pub(crate) fn path(self, room: &mut [u8; MAX_PATH]) -> u16 {
+        // SAFETY: the shim writes less than there is room for.
+        unsafe { unix_path(self.0, room.as_mut_ptr()) as u16 }
+    }
+
+    /// The socket that a Unix domain socket is connected to.
+    #[inline(always)]
+    pub(crate) fn peer(self) -> Option<Self> {
+        // SAFETY: the shim only reads.
+        let peer = unsafe { unix_peer(self.0) };
+        (!peer.is_null()).then_some(Self(peer))
+    }
+}
+
+/// What a descriptor of the running task refers to (`struct descriptor` of shim.c).
+#[repr(C)]
+pub(crate) struct Descriptor {
+    sock: *const c_void,
+    /// Cookie of the socket; 0 when nobody has asked for it yet.
+    pub(crate) cookie: u64,
+    /// Number of its inode.
+    pub(crate) inode: u64,
+    family: u16,
+    protocol: u16,
+    pad: u32,
+}
+
+/// What became of the look at a descriptor.
+pub(crate) enum Look {
+    /// A socket.
+    Socket(Descriptor),
+    /// A file, a pipe, or anything else.
+    NoSocket,
+    /// There is no such descriptor any more.
+    Gone,
+}
+
+impl Descriptor {
+    /// Looks a descriptor of the running task up.
+    #[inline(always)]
+    pub(crate) fn look(number: u32) -> Look {
+        let mut descriptor = MaybeUninit::<Self>::zeroed();
+        // SAFETY: the shim fills a `Descriptor`; any bytes are one.
+        let (what, descriptor) =
+            unsafe { (descriptor_socket(number, descriptor.as_mut_ptr()), descriptor.assume_init()) };
+        match what {
+            0 => Look::NoSocket,
+            1 => Look::Socket(descriptor),
+            _ => Look::Gone,
+        }
+    }
+
+    /// Whether it is TCP over IPv4 or IPv6.
+    #[inline(always)]
+    pub(crate) fn is_tcp(&self) -> bool {
+        matches!(transport(self.family, self.protocol), Some(Transport::Tcp))
+    }
+
+    /// Where the socket is.
+    #[inline(always)]
+    pub(crate) fn address(&self) -> Address {
+        Address(self.sock)
     }
 }
 
@@ -168,72 +286,39 @@ impl Task {
     }
 }
 
-/// The system call the running task is in, and where it said its bytes are.
-pub(crate) struct Syscall {
-    /// Which call.
-    pub(crate) call: Call,
-    /// Second argument: the buffer, vector or message header.
-    pub(crate) buffer: u64,
-    /// Third argument: the length of a vector.
-    pub(crate) count: u64,
-}
+/// The registers with which a task entered the kernel: a `struct pt_regs`.
+#[derive(Clone, Copy)]
+pub(crate) struct Registers(*mut c_void);
 
-impl Syscall {
-    /// Reads the registers the running task entered the kernel with.
+impl Registers {
+    /// # Safety
+    ///
+    /// `registers` must be the `struct pt_regs` argument of the running BTF tracepoint.
     #[inline(always)]
-    pub(crate) fn current() -> Self {
-        // SAFETY: the shim reads the saved registers of the running task, which are there while it is in
-        // the kernel.
+    pub(crate) unsafe fn new(registers: *mut c_void) -> Self {
+        Self(registers)
+    }
+
+    /// Those of the running task while it is in a system call. None when it is not: then the kernel works on a
+    /// request of an io_uring, in a thread of its own, or on the way out of a call that has its result already.
+    #[inline(always)]
+    pub(crate) fn of_running_call() -> Option<Self> {
+        // SAFETY: the shim reads fields of the running task and its saved registers.
         unsafe {
             let registers = task_registers();
-            Self {
-                call: call(syscall_number(registers)),
-                buffer: syscall_argument_2(registers),
-                count: syscall_argument_3(registers),
-            }
+            (task_is_worker() == 0 && syscall_is_running(registers) != 0).then_some(Self(registers))
         }
     }
-}
 
-/// The call of a number: arch/x86/entry/syscalls/syscall_64.tbl.
-#[cfg(not(bpf_target_arch = "aarch64"))]
-#[inline(always)]
-fn call(number: u64) -> Call {
-    match number {
-        0 => Call::Read,
-        1 => Call::Write,
-        19 => Call::Readv,
-        20 => Call::Writev,
-        40 => Call::Sendfile,
-        44 => Call::Sendto,
-        45 => Call::Recvfrom,
-        46 => Call::Sendmsg,
-        47 => Call::Recvmsg,
-        275 => Call::Splice,
-        299 => Call::Recvmmsg,
-        307 => Call::Sendmmsg,
-        _ => Call::Other,
-    }
-}
-
-/// The call of a number: include/uapi/asm-generic/unistd.h.
-#[cfg(bpf_target_arch = "aarch64")]
-#[inline(always)]
-fn call(number: u64) -> Call {
-    match number {
-        63 => Call::Read,
-        64 => Call::Write,
-        65 => Call::Readv,
-        66 => Call::Writev,
-        71 => Call::Sendfile,
-        76 => Call::Splice,
-        206 => Call::Sendto,
-        207 => Call::Recvfrom,
-        211 => Call::Sendmsg,
-        212 => Call::Recvmsg,
-        243 => Call::Recvmmsg,
-        269 => Call::Sendmmsg,
-        _ => Call::Other,
+    /// Number and arguments of the system call.
+    #[inline(always)]
+    pub(crate) fn arguments(self) -> Arguments {
+        let mut arguments = MaybeUninit::<Arguments>::zeroed();
+        // SAFETY: the shim fills an `Arguments` from registers that are there; any bytes are one.
+        unsafe {
+            syscall_arguments(self.0, arguments.as_mut_ptr());
+            arguments.assume_init()
+        }
     }
 }
 

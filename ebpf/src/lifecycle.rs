@@ -1,11 +1,11 @@
 //! Connections and processes: their beginning, their end, and when data arrived for them.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use beyla_schema::wire::{Change, Close, Direction, Kind, Origin, Socket, State, Transport};
+use beyla_schema::wire::{Change, Close, Direction, Kind, MAX_PATH, Origin, Socket, State, Transport};
 
 use crate::{
-    filter,
-    kernel::{Sock, Task},
+    connection, filter,
+    kernel::{Address, Endpoints, Sock, Task},
     output::{self, Actor},
 };
 
@@ -32,10 +32,10 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         // `connect` and `listen` enter these states in the context of the process that calls them.
         SYN_SENT => connecting(sock),
         LISTEN => listening(sock),
+        ESTABLISHED => established(sock),
         _ => {
-            let Some(state) = sock.state() else { return 0 };
+            let Some(state) = connection::of(sock) else { return 0 };
             match new {
-                ESTABLISHED => established(sock, state),
                 FIN_WAIT1 | LAST_ACK => closed(state, Direction::Send as u8),
                 CLOSE_WAIT => closed(state, Direction::Receive as u8),
                 CLOSE if old != LISTEN => closed(state, WHOLE),
@@ -52,37 +52,46 @@ const WHOLE: u8 = 255;
 #[inline(always)]
 fn connecting(sock: Sock) {
     let actor = Actor::current();
-    if !filter::is_target(actor.pid) || !sock.is_tcp() {
+    if !is_target(actor.pid) || !sock.is_tcp() || !sock.has_descriptor() {
         return;
     }
-    match sock.state_or_new() {
+    match sock.storage_or_new() {
         Some(state) => state.flags |= State::CONNECTING,
-        None => {
-            output::count(|counters| &mut counters.storage_full);
-        }
+        None => output::lost(|counters| &mut counters.storage_full),
     }
 }
 
 #[inline(always)]
 fn listening(sock: Sock) {
     let actor = Actor::current();
-    let target = filter::is_target(actor.pid);
+    let target = is_target(actor.pid);
     if !(target || filter::is_selected(sock.local_port())) || !sock.is_tcp() {
         return;
     }
     if !target {
         adopt(actor.pid);
     }
-    match sock.state_or_new() {
+    match sock.storage_or_new() {
         Some(state) => state.flags |= State::MARKED,
-        None => {
-            output::count(|counters| &mut counters.storage_full);
-        }
+        None => output::lost(|counters| &mut counters.storage_full),
     }
-    emit_socket(sock, Kind::Listen, sock.cookie(), 0, actor);
+    emit_inet(sock.address(), Kind::Listen, sock.cookie(), 0, Transport::Tcp, actor);
 }
 
-/// Makes a process that serves a selected port a target.
+/// Whether the running process is a target: it becomes one when it is in a selected cgroup.
+#[inline(always)]
+fn is_target(process: u32) -> bool {
+    if filter::is_target(process) {
+        return true;
+    }
+    if filter::is_in_cgroup() {
+        adopt(process);
+        return true;
+    }
+    false
+}
+
+/// Makes a process that serves a selected port, or is in a selected cgroup, a target.
 #[inline(always)]
 pub(crate) fn adopt(process: u32) {
     filter::add_target(process);
@@ -90,44 +99,83 @@ pub(crate) fn adopt(process: u32) {
 }
 
 #[inline(always)]
-fn established(sock: Sock, state: &mut State) {
-    let origin = if state.flags & State::CONNECTING != 0 { Origin::Connect } else { Origin::Accept };
-    announce(sock, state, origin, Actor::NOBODY);
+fn established(sock: Sock) {
+    let Some(mark) = sock.storage() else { return };
+    let origin = if mark.flags & State::CONNECTING != 0 { Origin::Connect } else { Origin::Accept };
+    if let Some(state) = connection::established(sock, mark) {
+        announce(sock.address(), Transport::Tcp, state, origin, Actor::NOBODY);
+    }
 }
 
 /// Delivers the addresses of a connection, once.
 #[inline(always)]
-pub(crate) fn announce(sock: Sock, state: &mut State, origin: Origin, actor: Actor) {
-    if state.cookie == 0 {
-        state.cookie = sock.cookie();
-    }
-    if emit_socket(sock, Kind::Open, state.cookie, origin as u8, actor) {
+pub(crate) fn announce(
+    address: Address,
+    transport: Transport,
+    state: &mut State,
+    origin: Origin,
+    actor: Actor,
+) {
+    let delivered = if let Transport::Unix = transport {
+        emit_unix(address, state.cookie, origin as u8, actor)
+    } else {
+        emit_inet(address, Kind::Open, state.cookie, origin as u8, transport, actor)
+    };
+    if delivered {
         state.flags |= State::ANNOUNCED;
     }
 }
 
 #[inline(always)]
-fn emit_socket(sock: Sock, kind: Kind, cookie: u64, origin: u8, actor: Actor) -> bool {
+fn emit_inet(
+    address: Address,
+    kind: Kind,
+    cookie: u64,
+    origin: u8,
+    transport: Transport,
+    actor: Actor,
+) -> bool {
     let head = output::head(kind, cookie, actor);
-    let (local, remote) = sock.addresses();
+    let Endpoints { local, remote, local_port, remote_port, family, .. } = address.endpoints();
     output::emit::<Socket>(|record| {
-        record.write(Socket {
-            head,
-            local: bytes(local),
-            remote: bytes(remote),
-            local_port: sock.local_port(),
-            remote_port: sock.remote_port(),
-            family: sock.family(),
-            origin,
-            transport: Transport::Tcp as u8,
-        });
+        let transport = transport as u8;
+        record.write(Socket { head, local, remote, local_port, remote_port, family, origin, transport });
     })
 }
 
+/// A socket with the path of its named end.
+#[repr(C)]
+struct Named {
+    socket: Socket,
+    path: [u8; MAX_PATH],
+}
+
 #[inline(always)]
-fn bytes(words: [u32; 4]) -> [u8; 16] {
-    // SAFETY: both are sixteen bytes, and any bytes are a value.
-    unsafe { core::mem::transmute(words) }
+fn emit_unix(address: Address, cookie: u64, origin: u8, actor: Actor) -> bool {
+    let head = output::head(Kind::Open, cookie, actor);
+    output::emit::<Named>(|record| {
+        let record: *mut Named = record.as_mut_ptr();
+        // SAFETY: the record is reserved memory of its type; plain integers need no initial value.
+        let record = unsafe { &mut *record };
+        // An accepted socket has the name of its listener; one that connects has none, but its peer may.
+        let local_port = address.path(&mut record.path);
+        let mut remote_port = 0;
+        if local_port == 0
+            && let Some(peer) = address.peer()
+        {
+            remote_port = peer.path(&mut record.path);
+        }
+        record.socket = Socket {
+            head,
+            local: [0; 16],
+            remote: [0; 16],
+            local_port,
+            remote_port,
+            family: 1,
+            origin,
+            transport: Transport::Unix as u8,
+        };
+    })
 }
 
 #[inline(always)]
@@ -147,7 +195,7 @@ fn closed(state: &mut State, direction: u8) {
 fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the first argument of this tracepoint.
     let sock = unsafe { Sock::new(ctx.arg(0)) };
-    let Some(state) = sock.state() else { return 0 };
+    let Some(state) = connection::of(sock) else { return 0 };
     // A listener's state is what its connections begin with: it must not carry a time.
     if state.ready_ns == 0 && i32::from(sock.tcp_state()) != LISTEN {
         // SAFETY: a helper without arguments.
@@ -161,7 +209,7 @@ fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
 fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the arguments of this tracepoint.
     let (parent, child) = unsafe { (Task::new(ctx.arg(0)), Task::new(ctx.arg(1))) };
-    if child.is_leader() && filter::is_target(parent.process()) {
+    if child.is_leader() && is_target(parent.process()) {
         filter::add_target(child.process());
         output::process(child.process(), parent.process(), Change::Start);
     }
@@ -173,8 +221,14 @@ fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
 fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the first argument of this tracepoint.
     let process = unsafe { Task::new(ctx.arg(0)) }.process();
-    if filter::selects_executables() || filter::is_target(process) {
+    let target = filter::is_target(process);
+    if target || filter::is_in_cgroup() {
+        if !target {
+            filter::add_target(process);
+        }
         output::process(process, 0, Change::Exec);
+    } else if filter::selects_executables() {
+        output::stranger(process);
     }
     0
 }

@@ -1,8 +1,9 @@
 //! The kernel programs of beyla-capture: see, filter, copy. They parse nothing and pair nothing.
 //!
-//! [`data`] turns socket calls of the captured processes into records, [`lifecycle`] does the same for
-//! connections and processes, [`filter`] decides whose they are, and [`output`] puts them into the ring
-//! buffer that `capture` drains. The records are those of `beyla_schema::wire`.
+//! [`sock_length`], or [`sys_exit`] on kernels before Linux 6.3, sees the bytes that the captured processes move;
+//! [`data`] and [`payload`] make records of them. [`lifecycle`] does the same for connections and processes,
+//! [`filter`] decides whose they are, [`connection`] remembers what is known of each, and [`output`] puts records
+//! into the ring buffer that `capture` drains. The records are those of `beyla_schema::wire`.
 
 #![no_std]
 #![no_main]
@@ -15,11 +16,16 @@
     reason = "the attribute of a program decides how it gets its context"
 )]
 
+mod connection;
 mod data;
 mod filter;
 mod kernel;
 mod lifecycle;
 mod output;
+mod payload;
+mod sock_length;
+mod sys_exit;
+mod syscall;
 
 /// The kernel only lends most of its helpers to programs under a licence it knows as GPL-compatible.
 #[unsafe(link_section = "license")]

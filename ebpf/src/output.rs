@@ -9,7 +9,7 @@ use aya_ebpf::{
     macros::map,
     maps::{PerCpuArray, RingBuf},
 };
-use beyla_schema::wire::{Change, Counters, Head, Kind, Process};
+use beyla_schema::wire::{Change, Counters, Head, Kind, Process, UNNUMBERED};
 
 use crate::kernel;
 
@@ -37,6 +37,13 @@ pub(crate) fn count(counter: impl FnOnce(&mut Counters) -> &mut u64) -> u64 {
     kernel::add(counter(unsafe { &mut *counters }), 1)
 }
 
+/// Counts an event that cannot become a record. It takes a number as records do.
+#[inline(always)]
+pub(crate) fn lost(cause: impl FnOnce(&mut Counters) -> &mut u64) {
+    count(|counters| &mut counters.made);
+    count(cause);
+}
+
 /// Who was at work when an event happened.
 #[derive(Clone, Copy)]
 pub(crate) struct Actor {
@@ -59,10 +66,15 @@ impl Actor {
 /// The head of a new record.
 #[inline(always)]
 pub(crate) fn head(kind: Kind, connection: u64, actor: Actor) -> Head {
+    numbered(kind, connection, actor, count(|counters| &mut counters.made))
+}
+
+#[inline(always)]
+fn numbered(kind: Kind, connection: u64, actor: Actor, seq: u64) -> Head {
     Head {
         // SAFETY: helpers without arguments.
         ts_ns: unsafe { bpf_ktime_get_ns() },
-        seq: count(|counters| &mut counters.made),
+        seq,
         connection,
         pid: actor.pid,
         tid: actor.tid,
@@ -76,15 +88,16 @@ pub(crate) fn head(kind: Kind, connection: u64, actor: Actor) -> Head {
 /// Delivers a record that `fill` writes in place. False when the ring buffer was full.
 #[inline(always)]
 pub(crate) fn emit<T: 'static>(fill: impl FnOnce(&mut MaybeUninit<T>)) -> bool {
-    submit(NO_WAKEUP, fill)
+    let delivered = submit(NO_WAKEUP, fill);
+    if !delivered {
+        count(|counters| &mut counters.ring_full);
+    }
+    delivered
 }
 
 #[inline(always)]
 fn submit<T: 'static>(wakeup: u64, fill: impl FnOnce(&mut MaybeUninit<T>)) -> bool {
-    let Some(mut entry) = EVENTS.reserve::<T>(0) else {
-        count(|counters| &mut counters.ring_full);
-        return false;
-    };
+    let Some(mut entry) = EVENTS.reserve::<T>(0) else { return false };
     fill(&mut entry);
     entry.submit(wakeup);
     true
@@ -110,7 +123,23 @@ pub(crate) unsafe fn copy_out(record: *const c_void, size: u32) -> bool {
 #[inline(always)]
 pub(crate) fn process(process: u32, parent: u32, change: Change) {
     let head = head(Kind::Process, 0, Actor { pid: process, tid: process });
+    if !submit_process(head, parent, change) {
+        count(|counters| &mut counters.ring_full);
+    }
+}
+
+/// Tells the recorder of a program that somebody started who is no target, so that it can become one.
+#[inline(always)]
+pub(crate) fn stranger(process: u32) {
+    let head = numbered(Kind::Process, 0, Actor { pid: process, tid: process }, UNNUMBERED);
+    if !submit_process(head, 0, Change::Exec) {
+        count(|counters| &mut counters.unheard);
+    }
+}
+
+#[inline(always)]
+fn submit_process(head: Head, parent: u32, change: Change) -> bool {
     submit::<Process>(FORCE_WAKEUP, |record| {
         record.write(Process { head, parent, change: change as u8, pad: [0; 3] });
-    });
+    })
 }

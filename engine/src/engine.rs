@@ -159,16 +159,16 @@ impl Engine {
 
     fn loss(&mut self, cause: &str, count: u64, carried: bool) {
         let losses = &mut self.shared.stats.losses;
-        let lost = match losses.get_mut(cause) {
-            Some(lost) => lost,
-            None => {
-                if carried {
-                    self.lost_before.insert(cause.into(), count);
-                }
-                losses.entry(cause.to_owned()).or_default()
+        if !losses.contains_key(cause) {
+            losses.insert(cause.to_owned(), 0);
+            if carried {
+                self.lost_before.insert(cause.into(), count);
             }
-        };
-        *lost = count.saturating_sub(self.lost_before.get(cause).copied().unwrap_or(0));
+        }
+        let before = self.lost_before.get(cause).copied().unwrap_or(0);
+        if let Some(lost) = losses.get_mut(cause) {
+            *lost = count.saturating_sub(before);
+        }
     }
 
     fn process(&mut self, pid: u32, process: &Process<'_>) {

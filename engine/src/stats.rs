@@ -44,3 +44,34 @@ pub struct Stats {
     /// Why the capture ended; none when it did not end in an orderly way.
     pub end: Option<String>,
 }
+
+impl Stats {
+    /// What came since these were `before`. `end` is what it is now.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let losses = self.losses.iter().map(|(cause, lost)| {
+            let earlier = before.losses.get(cause).copied().unwrap_or(0);
+            (cause.clone(), lost.saturating_sub(earlier))
+        });
+        Self {
+            events: self.events.saturating_sub(before.events),
+            connections: self.connections.saturating_sub(before.connections),
+            requests: self.requests.saturating_sub(before.requests),
+            not_http_connections: self.not_http_connections.saturating_sub(before.not_http_connections),
+            opaque_bytes: self.opaque_bytes.saturating_sub(before.opaque_bytes),
+            undecoded_bytes: self.undecoded_bytes.saturating_sub(before.undecoded_bytes),
+            unparsed_bytes: self.unparsed_bytes.saturating_sub(before.unparsed_bytes),
+            gap_bytes: self.gap_bytes.saturating_sub(before.gap_bytes),
+            truncated_bytes: self.truncated_bytes.saturating_sub(before.truncated_bytes),
+            duplicate_bytes: self.duplicate_bytes.saturating_sub(before.duplicate_bytes),
+            ignored_bytes: self.ignored_bytes.saturating_sub(before.ignored_bytes),
+            unsolicited_responses: self.unsolicited_responses.saturating_sub(before.unsolicited_responses),
+            desynchronisations: self.desynchronisations.saturating_sub(before.desynchronisations),
+            limits_reached: self.limits_reached.saturating_sub(before.limits_reached),
+            incomplete_connections: self.incomplete_connections.saturating_sub(before.incomplete_connections),
+            seen: self.seen.saturating_sub(before.seen),
+            losses: losses.collect(),
+            end: self.end.clone(),
+        }
+    }
+}

@@ -180,6 +180,21 @@ pub struct Loss<'a> {
     pub count: u64,
 }
 
+/// Whether a loss of this cause is an event that is missing: what was seen is what was recorded and the counts of
+/// these. Other causes take parts of an event away, or count what is none.
+pub fn loses_records(cause: &str) -> bool {
+    const CAUSES: [&str; 7] = [
+        "ring_full",
+        "writer_behind",
+        "storage_full",
+        "descriptor_gone",
+        "message_limit",
+        "undecoded",
+        "unaccounted",
+    ];
+    CAUSES.contains(&cause)
+}
+
 macro_rules! names {
     ($vis:vis $type:ty { $($variant:ident = $name:literal),+ $(,)? }) => {
         impl $type {
@@ -218,5 +233,6 @@ names!(pub Call {
     Sendmmsg = "sendmmsg",
     Sendfile = "sendfile",
     Splice = "splice",
+    IoUring = "io_uring",
     Other = "other",
 });

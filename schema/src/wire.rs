@@ -23,6 +23,9 @@ pub const FLOOR: usize = PAYLOAD_CLASSES[0] - TAIL;
 /// Segments of an I/O vector that are walked (`UIO_MAXIOV` of the kernel is 1024).
 pub const MAX_SEGMENTS: usize = 512;
 
+/// Cgroups that can be selected at a time.
+pub const MAX_CGROUPS: usize = 8;
+
 /// What a record tells; the value of [`Head::kind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -83,7 +86,7 @@ pub enum Change {
     Exec = 2,
     /// Its last thread ended.
     Exit = 3,
-    /// It served a connection of a selected port, and is a target from here on.
+    /// It serves a selected port or runs in a selected cgroup, and is a target from here on.
     Adopt = 4,
 }
 
@@ -104,36 +107,92 @@ pub enum Call {
     Sendmmsg,
     Sendfile,
     Splice,
-    /// Any other way, `io_uring` among them: no user buffer is known, so there is no payload.
+    /// No call of its own: the kernel worked through a ring of requests. No user buffer is known, so there is
+    /// no payload.
+    IoUring,
+    /// Any other way: no payload either.
     Other,
 }
 
 /// What the kernel programs count, for each CPU.
+///
+/// `made` numbers are given out; each belongs to a record that was delivered, or to an event that was lost for
+/// one of the causes of [`Counters::lost`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Counters {
-    /// Records made, delivered or lost: the source of [`Head::seq`].
+    /// Events seen, delivered or lost: the source of [`Head::seq`].
     pub made: u64,
-    /// Records lost because the ring buffer was full.
+    /// Events lost because the ring buffer was full.
     pub ring_full: u64,
-    /// Calls not recorded because the kernel had no memory for the state of their connection.
+    /// Events lost because there was no room for the state of their connection.
     pub storage_full: u64,
+    /// Calls lost because their descriptor was closed by another thread before it could be looked up. It may
+    /// have been no socket's. Only where calls are seen at their exit.
+    pub descriptor_gone: u64,
+    /// Messages of a `sendmmsg` or `recvmmsg` lost because the kernel has no loop that is long enough (before Linux
+    /// 5.17).
+    pub message_limit: u64,
     /// Data records whose payload could not be read from the process: they carry lengths only.
     pub payload_fault: u64,
     /// Data records with more segments than [`MAX_SEGMENTS`]: their payload is cut short.
     pub segment_limit: u64,
     /// Processes not followed because the table of targets was full.
     pub targets_full: u64,
+    /// Programs started by processes that were no targets, of which the recorder did not hear because the ring
+    /// buffer was full.
+    pub unheard: u64,
+    /// Calls of targets that handed requests to io_uring where its bytes cannot be seen.
+    pub io_uring: u64,
 }
 
-/// What the kernel remembers of a socket, in storage that the kernel frees with it.
+impl Counters {
+    /// How many counters there are: the value of the map is as many words.
+    pub const WORDS: usize = size_of::<Self>() / 8;
+
+    /// The counters of as many words, in their order.
+    pub const fn from_words(words: [u64; Self::WORDS]) -> Self {
+        let [
+            made,
+            ring_full,
+            storage_full,
+            descriptor_gone,
+            message_limit,
+            payload_fault,
+            segment_limit,
+            targets_full,
+            unheard,
+            io_uring,
+        ] = words;
+        Self {
+            made,
+            ring_full,
+            storage_full,
+            descriptor_gone,
+            message_limit,
+            payload_fault,
+            segment_limit,
+            targets_full,
+            unheard,
+            io_uring,
+        }
+    }
+
+    /// Events that took a number and were not delivered.
+    pub const fn lost(&self) -> u64 {
+        self.ring_full + self.storage_full + self.descriptor_gone + self.message_limit
+    }
+}
+
+/// What the kernel programs remember of a socket, in storage that the kernel frees with it. Where calls are seen
+/// at their exit that storage has the flags only, and the rest is in a table by cookie.
 ///
 /// A socket accepted from a listening one begins with a copy of the listener's state, so everything but
 /// [`State::MARKED`] stays zero on listeners.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct State {
-    /// Socket cookie; 0 until first needed.
+    /// What its records call it, see [`Head::connection`]; 0 until first needed.
     pub cookie: u64,
     /// Bytes the process has read.
     pub received: u64,
@@ -156,7 +215,16 @@ impl State {
     pub const ANNOUNCED: u32 = 2;
     /// A target is connecting it.
     pub const CONNECTING: u32 = 4;
+    /// It carries messages, each for itself, and no stream.
+    pub const DATAGRAM: u32 = 8;
 }
+
+/// In [`Head::connection`]: the rest is no cookie but the number of the socket's inode, because the socket had no
+/// cookie when it was first seen and the kernel could not be asked for one.
+pub const BY_INODE: u64 = 1 << 62;
+
+/// [`Head::seq`] of a [`Process`] that is no target: it is not part of the sequence, and counted nowhere.
+pub const UNNUMBERED: u64 = u64::MAX;
 
 /// The beginning of every record.
 #[derive(Clone, Copy, Debug)]
@@ -164,9 +232,9 @@ impl State {
 pub struct Head {
     /// `CLOCK_MONOTONIC`, nanoseconds.
     pub ts_ns: u64,
-    /// Number of this record on its CPU; lost records take numbers too.
+    /// Number of this record on its CPU; lost ones take numbers too. Or [`UNNUMBERED`].
     pub seq: u64,
-    /// Socket cookie, never reused; 0 in a [`Process`].
+    /// Socket cookie, never reused, or [`BY_INODE`]; 0 in a [`Process`].
     pub connection: u64,
     /// Process (thread-group) id in the initial namespace; 0 where the kernel acted on its own.
     pub pid: u32,
@@ -209,6 +277,10 @@ pub struct Data {
 }
 
 /// A connection, or a listening socket, with its addresses.
+///
+/// Those of a Unix domain socket are a path, which follows the record, [`MAX_PATH`] bytes of room for it: its
+/// length stands in place of the port of the end that has it, and all else of the addresses is zero. An abstract
+/// name begins with `@`, where the kernel has a NUL.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Socket {
@@ -216,19 +288,22 @@ pub struct Socket {
     pub head: Head,
     /// IPv6 address, or an IPv4 address in its first four bytes.
     pub local: [u8; 16],
-    /// The same of the peer; zero when listening.
+    /// The same of the peer; zero when listening, and where datagrams have no fixed peer.
     pub remote: [u8; 16],
     /// Local port, in the byte order of the machine.
     pub local_port: u16,
     /// Peer's port, in the byte order of the machine; zero when listening.
     pub remote_port: u16,
-    /// `AF_INET` (2) or `AF_INET6` (10).
+    /// `AF_INET` (2), `AF_INET6` (10) or `AF_UNIX` (1).
     pub family: u16,
     /// An [`Origin`]; zero when listening.
     pub origin: u8,
     /// A [`Transport`].
     pub transport: u8,
 }
+
+/// Room for the path of a Unix domain socket (`sun_path` of include/uapi/linux/un.h has 108 bytes).
+pub const MAX_PATH: usize = 112;
 
 /// The end of a connection, or of one direction of it.
 #[derive(Clone, Copy, Debug)]
@@ -266,7 +341,7 @@ const _: () = {
     assert!(size_of::<Socket>() == 80);
     assert!(size_of::<Close>() == 64);
     assert!(size_of::<Process>() == 48);
-    assert!(size_of::<Counters>() == 48);
+    assert!(size_of::<Counters>() == 80);
     assert!(size_of::<State>() == 48);
     assert!(offset_of!(Data, position) == 40);
     assert!(offset_of!(Socket, family) == 76);
@@ -275,8 +350,8 @@ const _: () = {
 /// A decoded record: a view into the ring buffer.
 #[derive(Clone, Copy, Debug)]
 pub enum Record<'a> {
-    /// [`Kind::Open`].
-    Open(&'a Socket),
+    /// [`Kind::Open`], with the path of a Unix domain socket's named end.
+    Open(&'a Socket, &'a [u8]),
     /// [`Kind::Data`], with the beginning and the end of the call's bytes.
     Data(&'a Data, &'a [u8], &'a [u8]),
     /// [`Kind::Close`].
@@ -316,7 +391,15 @@ impl<'a> Record<'a> {
     /// None when the bytes are no record of this version: too short, unaligned, or of an unknown kind.
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         match view::<Head>(bytes)?.kind {
-            kind if kind == Kind::Open as u8 => view(bytes).map(Record::Open),
+            kind if kind == Kind::Open as u8 => {
+                let socket: &Socket = view(bytes)?;
+                let named = if socket.transport == Transport::Unix as u8 {
+                    socket.local_port.max(socket.remote_port) as usize
+                } else {
+                    0
+                };
+                Some(Record::Open(socket, bytes[size_of::<Socket>()..].get(..named)?))
+            }
             kind if kind == Kind::Listen as u8 => view(bytes).map(Record::Listen),
             kind if kind == Kind::Close as u8 => view(bytes).map(Record::Close),
             kind if kind == Kind::Process as u8 => view(bytes).map(Record::Process),
@@ -339,7 +422,7 @@ impl<'a> Record<'a> {
     /// The part every record begins with.
     pub fn head(&self) -> &'a Head {
         match self {
-            Record::Open(socket) | Record::Listen(socket) => &socket.head,
+            Record::Open(socket, _) | Record::Listen(socket) => &socket.head,
             Record::Data(data, ..) => &data.head,
             Record::Close(close) => &close.head,
             Record::Process(process) => &process.head,

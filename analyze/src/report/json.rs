@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use beyla_engine::red::Side;
+use beyla_schema::file::{Cost, ProgramCost};
 use serde::Serialize;
 
 use super::{Report, units::rfc3339};
@@ -34,6 +35,7 @@ struct File<'r> {
     capture_id: &'r str,
     schema_version: String,
     tool_version: &'r str,
+    part: Option<u32>,
     selectors: &'r [String],
     first_time: Option<String>,
     last_time: Option<String>,
@@ -43,7 +45,10 @@ struct File<'r> {
     requests: u64,
     complete: bool,
     end: Option<&'r str>,
+    continued: bool,
+    recovered: bool,
     damage: Option<&'r str>,
+    seen: Option<u64>,
     lost: u64,
     lost_ratio: f64,
     losses: &'r BTreeMap<String, u64>,
@@ -54,11 +59,48 @@ struct File<'r> {
     limits_reached: u64,
     late_rows: u64,
     failed_probes: BTreeMap<&'r str, &'r str>,
+    cost: Option<Expense<'r>>,
+}
+
+/// What the capture took from the machine.
+#[derive(Serialize)]
+struct Expense<'r> {
+    cpu_ns: u64,
+    cpu_ns_per_event: Option<f64>,
+    memory_bytes: u64,
+    written_bytes: u64,
+    programs: Vec<Program<'r>>,
+}
+
+#[derive(Serialize)]
+struct Program<'r> {
+    name: &'r str,
+    runs: u64,
+    run_ns: u64,
+    ns_per_run: Option<f64>,
+}
+
+impl<'r> Expense<'r> {
+    /// None when the file does not tell.
+    fn of(summary: &'r Summary) -> Option<Self> {
+        let cost = &summary.metadata.cost;
+        let programs = cost.programs.iter().map(|program| {
+            let &ProgramCost { ref name, runs, run_ns } = program;
+            Program { name, runs, run_ns, ns_per_run: (runs > 0).then(|| run_ns as f64 / runs as f64) }
+        });
+        (*cost != Cost::default()).then(|| Self {
+            cpu_ns: cost.cpu_ns,
+            cpu_ns_per_event: summary.cpu_ns_per_event(),
+            memory_bytes: cost.memory_bytes,
+            written_bytes: cost.written_bytes,
+            programs: programs.collect(),
+        })
+    }
 }
 
 impl<'r> From<&'r Summary> for File<'r> {
     fn from(summary: &'r Summary) -> Self {
-        let Summary { file: name, metadata, range, stats, damage } = summary;
+        let Summary { file: name, metadata, range, stats, continued, damage } = summary;
         let failed =
             metadata.probes.iter().filter_map(|probe| Some((&*probe.name, probe.failure.as_deref()?)));
         Self {
@@ -68,6 +110,7 @@ impl<'r> From<&'r Summary> for File<'r> {
             capture_id: &metadata.capture_id,
             schema_version: metadata.schema_version.to_string(),
             tool_version: &metadata.tool_version,
+            part: metadata.part,
             selectors: &metadata.selectors,
             first_time: range.and_then(|(first, _)| rfc3339(first)),
             last_time: range.and_then(|(_, last)| rfc3339(last)),
@@ -77,7 +120,10 @@ impl<'r> From<&'r Summary> for File<'r> {
             requests: stats.requests,
             complete: summary.complete(),
             end: stats.end.as_deref(),
+            continued: *continued,
+            recovered: metadata.recovered,
             damage: damage.as_deref(),
+            seen: summary.seen(),
             lost: summary.lost(),
             lost_ratio: summary.lost_ratio(),
             losses: &stats.losses,
@@ -88,6 +134,7 @@ impl<'r> From<&'r Summary> for File<'r> {
             limits_reached: stats.limits_reached,
             late_rows: metadata.late_rows,
             failed_probes: failed.collect(),
+            cost: Expense::of(summary),
         }
     }
 }

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 use beyla_engine::red::{Row, Side};
+use beyla_schema::file::{Cost, ProgramCost};
 
 use super::{
     Report,
-    units::{count, counted, duration, percent, span, three_digits},
+    units::{bytes, count, counted, duration, percent, span, three_digits},
 };
 use crate::{
     replay::Summary,
@@ -54,7 +55,7 @@ fn field(out: &mut String, label: &str, style: Style, text: &str) {
 
 /// What a file holds, and how complete it is.
 fn head(out: &mut String, summary: &Summary) {
-    let Summary { file, metadata, range, stats, damage } = summary;
+    let Summary { file, metadata, range, stats, continued, damage } = summary;
     let plain = Style::new();
     paint(out, BOLD, &printable(file));
     out.push('\n');
@@ -76,12 +77,18 @@ fn head(out: &mut String, summary: &Summary) {
     if !metadata.selectors.is_empty() {
         field(out, "selected", plain, &metadata.selectors.join(", "));
     }
+    if let Some(part) = metadata.part {
+        field(out, "part", plain, &format!("{part} of capture {}", metadata.capture_id));
+    }
     let on = format!("{} on {}", count(stats.events), counted(stats.connections, "connection"));
     field(out, "events", plain, &on);
     field(out, "requests", plain, &count(stats.requests));
 
     // How far the numbers can be trusted: always there, also when nothing is wrong.
-    let lost = format!("{} ({})", count(summary.lost()), percent(summary.lost_ratio()));
+    let mut lost = format!("{} ({})", count(summary.lost()), percent(summary.lost_ratio()));
+    if let Some(seen) = summary.seen() {
+        let _ = write!(lost, " of {} seen", count(seen));
+    }
     let causes = stats.losses.iter().filter(|(_, lost)| **lost > 0);
     let causes: Vec<_> = causes.map(|(cause, lost)| format!("{cause} {}", count(*lost))).collect();
     if causes.is_empty() {
@@ -122,13 +129,39 @@ fn head(out: &mut String, summary: &Summary) {
             field(out, "no probe", WARN, &format!("{}: {failure}", probe.name));
         }
     }
+    if let Some(cost) = cost(summary) {
+        field(out, "cost", plain, &cost);
+    }
     match (damage, &stats.end) {
         (Some(damage), _) => field(out, "ended", BAD, &format!("{damage}; this is what came before")),
         (None, Some(reason)) => field(out, "ended", GOOD, &format!("cleanly ({reason})")),
-        (None, None) => {
-            field(out, "ended", BAD, "not cleanly: the capture was cut off, its last moments may be missing");
+        (None, None) if *continued => field(out, "ended", GOOD, "with the next part"),
+        (None, None) => field(out, "ended", BAD, &format!("not cleanly: {}", summary.cut_off())),
+    }
+}
+
+/// What the capture took from the machine. None when the file does not tell.
+fn cost(summary: &Summary) -> Option<String> {
+    let cost = &summary.metadata.cost;
+    if *cost == Cost::default() {
+        return None;
+    }
+    let us = |ns: f64| duration(ns / 1e6);
+    let mut facts = Vec::new();
+    facts.extend(summary.cpu_ns_per_event().map(|ns| format!("{} of CPU per event", us(ns))));
+    let (runs, run_ns) = cost
+        .programs
+        .iter()
+        .fold((0, 0), |(runs, ns), program: &ProgramCost| (runs + program.runs, ns + program.run_ns));
+    if runs > 0 {
+        facts.push(format!("kernel programs {} per run", us(run_ns as f64 / runs as f64)));
+    }
+    for (number, what) in [(cost.memory_bytes, "of memory"), (cost.written_bytes, "written")] {
+        if number > 0 {
+            facts.push(format!("{} {what}", bytes(number)));
         }
     }
+    Some(facts.join(", "))
 }
 
 fn render_side(out: &mut String, title: &str, side: &Side, top: usize, width: usize) {

@@ -33,6 +33,18 @@ pub(super) fn duration(ms: f64) -> String {
     format!("{value} {unit}")
 }
 
+/// `12.3 MB`, in powers of 1000.
+pub(super) fn bytes(number: u64) -> String {
+    let (value, unit) = match number {
+        // Limits are where rounding to three digits reaches the next unit.
+        ..1_000 => return counted(number, "byte"),
+        1_000..999_500 => (number as f64 / 1e3, "kB"),
+        999_500..999_500_000 => (number as f64 / 1e6, "MB"),
+        _ => (number as f64 / 1e9, "GB"),
+    };
+    format!("{} {unit}", three_digits(value))
+}
+
 /// `107`, `1.23`, `12,345`.
 pub(super) fn three_digits(value: f64) -> String {
     match value {
@@ -83,6 +95,10 @@ mod tests {
                 "0 ns", "456 ns", "1.00 µs", "456 µs", "1.00 ms", "1.23 ms", "100 ms", "999 ms", "1.00 s",
                 "1,235 s"
             ]
+        );
+        assert_eq!(
+            [1, 999, 1_000, 999_499, 999_500, 1_234_567_890].map(bytes),
+            ["1 byte", "999 bytes", "1.00 kB", "999 kB", "1.00 MB", "1.23 GB"]
         );
         assert_eq!(
             [0.0, 0.000_01, 0.0037, 0.999_99, 1.0].map(percent),

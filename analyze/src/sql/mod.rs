@@ -9,7 +9,6 @@ mod requests_table;
 
 use std::{
     any::Any,
-    collections::BTreeMap,
     io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
@@ -29,11 +28,12 @@ pub use output::Format;
 use self::{events_table::EventsTable, output::Output, requests_table::RequestsTable};
 use crate::{
     Error,
+    parts::recordings,
     replay::{Capture, Nothing, Summary, replay_all},
 };
 
-/// What full scans found the files to hold, by the place of the file on the command line.
-type Findings = Arc<Mutex<BTreeMap<usize, Summary>>>;
+/// What the longest scan so far found the files to hold.
+type Findings = Arc<Mutex<Vec<Summary>>>;
 
 /// How results are shown.
 #[derive(Clone, Copy, Debug)]
@@ -58,10 +58,10 @@ pub struct Session {
 impl Session {
     /// Opens every file once, so that what cannot be read is known before the first query.
     pub fn new(paths: &[PathBuf], show: Show) -> Result<Self, Error> {
-        for path in paths {
-            Capture::open(path)?;
-        }
-        let paths: Arc<[PathBuf]> = paths.into();
+        let open = |path: &PathBuf| Ok((path.clone(), Capture::open(path)?));
+        let captures = paths.iter().map(open).collect::<Result<Vec<_>, Error>>()?;
+        let recordings = recordings(captures, |(_, capture)| capture.metadata());
+        let paths: Arc<[PathBuf]> = recordings.into_iter().flatten().map(|(path, _)| path).collect();
         let findings = Findings::default();
         let config = SessionConfig::new().with_target_partitions(1).with_information_schema(true);
         let context = SessionContext::new_with_config(config);
@@ -85,9 +85,9 @@ impl Session {
         prompt::run(self, out)
     }
 
-    /// What full scans of `requests` have found so far, in the order of the command line.
+    /// What full scans of `requests` have found so far, in the order of the replay.
     pub fn findings(&self) -> Vec<Summary> {
-        self.findings.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What every file holds: found by the queries, or by one more replay.

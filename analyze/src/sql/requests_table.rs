@@ -27,10 +27,7 @@ use datafusion::{
 use tokio::sync::mpsc::Sender;
 
 use super::Findings;
-use crate::{
-    progress::Progress,
-    replay::{Capture, Consumer, replay},
-};
+use crate::replay::{Capture, Consumer, replay_all};
 
 /// Rows of a batch: enough to amortise the work per batch, few enough to come soon.
 const BATCH_ROWS: usize = 8 * 1024;
@@ -107,17 +104,15 @@ impl Scan {
         let captures: Vec<_> = self.table.paths.iter().map(|path| Capture::open(path)).collect();
         let captures = captures.into_iter().collect::<std::result::Result<Vec<_>, _>>();
         let captures = captures.map_err(|error| DataFusionError::External(error.into()))?;
-        let mut progress = Progress::new(captures.iter().map(Capture::rows).sum(), self.table.progress);
         let builder = Builder::new(Source::default(), self.projection.as_deref())?;
         let left = self.limit.unwrap_or(usize::MAX);
         let mut rows = Rows { projection: self.projection, builder, left, batches, result: Ok(true) };
-        for (index, capture) in captures.into_iter().enumerate() {
-            let summary = replay(capture, &mut rows, &mut progress);
-            rows.flush();
-            if rows.stopped() {
-                break;
-            }
-            self.table.findings.lock().unwrap_or_else(PoisonError::into_inner).insert(index, summary);
+        let summaries = replay_all(captures, &mut rows, self.table.progress);
+        rows.flush();
+        let mut findings = self.table.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        // A scan that was stopped knows of the first files only.
+        if summaries.len() > findings.len() {
+            *findings = summaries;
         }
         rows.result.map(|_| ())
     }
@@ -158,6 +153,7 @@ impl Sink for Rows {
 
 impl Consumer for Rows {
     fn begin(&mut self, source: &Source) {
+        self.flush();
         match Builder::new(source.clone(), self.projection.as_deref()) {
             Ok(builder) => self.builder = builder,
             Err(error) => self.result = Err(error.into()),

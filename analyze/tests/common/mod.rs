@@ -28,9 +28,15 @@ pub struct Capture {
     writer: EventWriter<File>,
     path: PathBuf,
     metadata: Metadata,
-    seq: u64,
+    /// Rows of CPU 0, and rows that the recorder adds.
+    seq: [u64; 2],
+    /// Rows of CPU 0, of all parts.
+    recorded: u64,
     now: u64,
 }
+
+/// The CPU of rows that the recorder adds.
+const RECORDER: u16 = u16::MAX;
 
 impl Capture {
     /// An empty capture of host `shop-1`.
@@ -56,7 +62,23 @@ impl Capture {
         };
         let path = folder.join(name);
         let writer = EventWriter::new(File::create(&path).unwrap(), Clock { offset_ns: EPOCH_NS }).unwrap();
-        Self { writer, path, metadata, seq: 0, now: 0 }
+        Self { writer, path, metadata, seq: [0; 2], recorded: 0, now: 0 }
+    }
+
+    /// Ends the file and goes on in another one, as the next part of the capture.
+    pub fn rotate(mut self, name: &str) -> Self {
+        self.metadata.part.get_or_insert(1);
+        let mut next = Self::new(self.path.parent().unwrap(), name);
+        (next.seq, next.recorded, next.now) = (self.seq, self.recorded, self.now + 1);
+        next.metadata.part = self.metadata.part.map(|part| part + 1);
+        self.cut();
+        next
+    }
+
+    /// Changes what the file says about itself.
+    pub fn describe(mut self, change: impl FnOnce(&mut Metadata)) -> Self {
+        change(&mut self.metadata);
+        self
     }
 
     pub fn host(mut self, name: &str) -> Self {
@@ -70,22 +92,41 @@ impl Capture {
     }
 
     pub fn event(&mut self, at: u64, connection: u64, body: Body<'_>) {
+        self.row(at, 0, connection, false, body);
+    }
+
+    /// A row repeated from an earlier part, or added by the recorder.
+    pub fn add(&mut self, connection: u64, carried: bool, body: Body<'_>) {
+        self.row(self.now, RECORDER, connection, carried, body);
+    }
+
+    fn row(&mut self, at: u64, cpu: u16, connection: u64, carried: bool, body: Body<'_>) {
         assert!(at >= self.now, "events must be in order");
         self.now = at;
-        self.seq += 1;
-        let pid = 17;
-        self.writer
-            .push(&Event {
-                ts_ns: at,
-                cpu: 0,
-                seq: self.seq,
-                pid,
-                tid: pid,
-                connection,
-                carried: false,
-                body,
-            })
-            .unwrap();
+        let seq = &mut self.seq[usize::from(cpu == RECORDER)];
+        let pid = match body {
+            Body::Loss(_) | Body::Seen(_) | Body::End(_) | Body::Close(_) => 0,
+            _ => 17,
+        };
+        let event = Event { ts_ns: at, cpu, seq: *seq, pid, tid: pid, connection, carried, body };
+        *seq += 1;
+        self.recorded += u64::from(cpu != RECORDER);
+        self.writer.push(&event).unwrap();
+    }
+
+    /// So many records of CPU 0 are lost.
+    pub fn lose(&mut self, records: u64) {
+        self.seq[0] += records;
+    }
+
+    /// CPU 0 numbers its records from 0 again.
+    pub fn restart_numbers(&mut self) {
+        self.seq[0] = 0;
+    }
+
+    /// The next rows may have earlier times.
+    pub fn back_to(&mut self, at: u64) {
+        self.now = at;
     }
 
     /// A process called `service`.
@@ -95,14 +136,23 @@ impl Capture {
     }
 
     pub fn open(&mut self, at: u64, connection: u64, origin: Origin) {
+        let open = Self::endpoints(origin);
+        self.event(at, connection, Body::Open(open));
+    }
+
+    /// An `open` row, repeated from an earlier part.
+    pub fn carry_open(&mut self, connection: u64, origin: Origin) {
+        self.add(connection, true, Body::Open(Self::endpoints(origin)));
+    }
+
+    fn endpoints(origin: Origin) -> Open<'static> {
         let (here, there) = ("10.0.0.1", "10.0.0.2");
         let (local, remote) = match origin {
             Origin::Connect => (format!("{here}:40000"), format!("{there}:9000")),
             _ => (format!("{here}:8080"), format!("{there}:5000")),
         };
         let end = |address: String| Endpoint::Inet(address.parse().unwrap());
-        let open = Open { origin, transport: Transport::Tcp, local: end(local), remote: end(remote) };
-        self.event(at, connection, Body::Open(open));
+        Open { origin, transport: Transport::Tcp, local: end(local), remote: end(remote) }
     }
 
     pub fn data(&mut self, at: u64, connection: u64, direction: Direction, position: u64, payload: &[u8]) {
@@ -143,12 +193,17 @@ impl Capture {
     }
 
     pub fn loss(&mut self, cause: &str, count: u64) {
-        self.event(self.now, 0, Body::Loss(Loss { cause, count }));
+        self.add(0, false, Body::Loss(Loss { cause, count }));
+    }
+
+    /// The kernel programs saw what was recorded so far, and so many events that were lost.
+    pub fn seen(&mut self, lost: u64) {
+        self.add(0, false, Body::Seen(self.recorded + lost));
     }
 
     /// Ends the capture cleanly.
     pub fn end(mut self) -> PathBuf {
-        self.event(self.now, 0, Body::End("signal"));
+        self.add(0, false, Body::End("signal"));
         self.cut()
     }
 

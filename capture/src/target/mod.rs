@@ -1,12 +1,19 @@
-//! Whose events are captured.
+//! Whose events are captured, and what is known of them.
 
+mod cgroup;
+mod facts;
 mod ports;
-mod proc;
+mod runtime;
+mod sockets;
+mod survey;
 mod tracker;
 
+pub use cgroup::{Cgroup, InvalidCgroup};
+pub use facts::Facts;
 pub use ports::{InvalidPorts, Ports};
-pub use proc::Facts;
-pub use tracker::{Error, Tracker};
+pub use runtime::Runtime;
+pub use sockets::{Connections, FoundSocket, Marks, mark};
+pub use tracker::{Error, Found, Tracker};
 
 use globset::{Glob, GlobMatcher};
 
@@ -19,6 +26,8 @@ pub struct Selectors {
     pub pids: Vec<u32>,
     /// Processes whose executable's path matches one of these patterns.
     pub executables: Vec<Executable>,
+    /// Processes in these control groups and below.
+    pub cgroups: Vec<Cgroup>,
     /// A command that the capture starts itself.
     pub command: Vec<String>,
 }
@@ -53,6 +62,7 @@ impl Selectors {
         self.ports.is_empty()
             && self.pids.is_empty()
             && self.executables.is_empty()
+            && self.cgroups.is_empty()
             && self.command.is_empty()
     }
 
@@ -61,8 +71,9 @@ impl Selectors {
         let ports = (!self.ports.is_empty()).then(|| format!("port {}", self.ports));
         let pids = self.pids.iter().map(|pid| format!("pid {pid}"));
         let executables = self.executables.iter().map(|pattern| format!("exe {}", pattern.0.glob()));
+        let cgroups = self.cgroups.iter().map(|cgroup| format!("cgroup {}", cgroup.path.display()));
         let command = (!self.command.is_empty()).then(|| format!("command {}", self.command.join(" ")));
-        ports.into_iter().chain(pids).chain(executables).chain(command).collect()
+        ports.into_iter().chain(pids).chain(executables).chain(cgroups).chain(command).collect()
     }
 }
 

@@ -1,22 +1,22 @@
 //! Keeps the kernel's table of targets in step with the selectors.
 //!
 //! The kernel programs follow forks and new listeners of selected ports on their own; this is for what was
-//! there before the capture, and for programs that are started later and match a pattern.
+//! there before the capture, for programs that are started later and match a pattern, and for what is told of
+//! each target.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    os::fd::OwnedFd,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use aya::maps::{HashMap, MapData, MapError, SkStorage};
-use beyla_schema::wire::{self, Change, State};
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use aya::maps::{HashMap, MapData, MapError};
+use beyla_schema::wire::{self, Change};
 
-use super::{Facts, Selectors, proc};
+use super::{Connections, Facts, FoundSocket, Selectors, survey::Survey};
+use crate::{host, loader::Eyes};
 
 /// Why a process cannot be captured.
 #[derive(Debug, thiserror::Error)]
@@ -38,22 +38,45 @@ pub enum Error {
 pub struct Tracker {
     selectors: Selectors,
     targets: HashMap<MapData, u32, u8>,
-    sockets: SkStorage<MapData, [u64; 6]>,
+    /// What the kernel programs remember of connections, where that is in a table.
+    connections: Option<Connections>,
+    /// Looks at processes.
+    pub eyes: Eyes,
+    found_ns: u64,
     known: BTreeMap<u32, Facts>,
+    /// Sockets of the targets found so far, until they are told.
+    sockets: Vec<(u32, FoundSocket)>,
     count: Arc<AtomicUsize>,
 }
 
-/// [`State`] of a listening socket that belongs to the capture, as the kernel lays it out.
-const MARK: [u64; 6] = [0, 0, 0, 0, 0, (State::MARKED as u64) << 32];
+/// What is found out when a target appears or changes.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The process.
+    pub facts: Facts,
+    /// Its sockets that nobody knew of.
+    pub sockets: Vec<FoundSocket>,
+}
 
 impl Tracker {
     /// Nobody is a target yet.
     pub fn new(
         selectors: Selectors,
         targets: HashMap<MapData, u32, u8>,
-        sockets: SkStorage<MapData, [u64; 6]>,
+        eyes: Eyes,
+        connections: Option<Connections>,
     ) -> Self {
-        Self { selectors, targets, sockets, known: BTreeMap::new(), count: Arc::default() }
+        let (known, sockets) = (BTreeMap::new(), Vec::new());
+        Self {
+            selectors,
+            targets,
+            connections,
+            eyes,
+            found_ns: host::monotonic_ns(),
+            known,
+            sockets,
+            count: Arc::default(),
+        }
     }
 
     /// How many processes are targets, for whoever wants to watch.
@@ -61,15 +84,25 @@ impl Tracker {
         Arc::clone(&self.count)
     }
 
+    /// When the search for targets began.
+    pub fn found_ns(&self) -> u64 {
+        self.found_ns
+    }
+
     /// The targets so far.
     pub fn known(&self) -> &BTreeMap<u32, Facts> {
         &self.known
     }
 
+    /// The sockets that the targets had when they were found, each with its process. They are told once.
+    pub fn take_sockets(&mut self) -> Vec<(u32, FoundSocket)> {
+        std::mem::take(&mut self.sockets)
+    }
+
     /// Makes everything a target that is selected and already running.
     pub fn find(&mut self) -> Result<(), Error> {
         for &pid in &self.selectors.pids {
-            if Facts::of(pid) == Facts::default() {
+            if self.eyes.facts(pid) == Facts::default() {
                 return Err(Error::NoProcess(pid));
             }
         }
@@ -77,9 +110,11 @@ impl Tracker {
         // it: look again. Twice is enough, since those found later have parents that are in the table.
         for _ in 0..2 {
             let mut targets = self.survey();
-            targets.retain(|pid| *pid != std::process::id() && !self.known.contains_key(pid));
+            targets.retain(|pid| !self.eyes.is_ours(*pid) && !self.known.contains_key(pid));
             for pid in targets {
-                self.add(pid, Facts::of(pid))?;
+                let facts = self.eyes.facts(pid);
+                let sockets = self.add(pid, facts)?;
+                self.sockets.extend(sockets.into_iter().map(|socket| (pid, socket)));
             }
         }
         Ok(())
@@ -87,9 +122,10 @@ impl Tracker {
 
     /// Every process that is selected now.
     fn survey(&self) -> BTreeSet<u32> {
-        let Selectors { ports, pids, executables, .. } = &self.selectors;
-        let survey = proc::Survey::take(ports, |pid, process| {
+        let Selectors { ports, pids, executables, cgroups, .. } = &self.selectors;
+        let survey = Survey::take(ports, |pid, process| {
             pids.contains(&pid)
+                || cgroups.iter().any(|cgroup| cgroup.contains(process))
                 || (!executables.is_empty() && process.exe().is_ok_and(|path| self.matches(&path)))
         });
         survey.targets()
@@ -105,47 +141,50 @@ impl Tracker {
         Ok(started)
     }
 
-    /// Follows a change that the kernel reports. The facts of the process if it is, or was, a target.
-    pub fn changed(&mut self, record: &wire::Process) -> Option<Facts> {
+    /// Follows a change that the kernel reports. What is found if the process is, or was, a target.
+    pub fn changed(&mut self, record: &wire::Process) -> Option<Found> {
         let pid = record.head.pid;
         if record.change == Change::Exit as u8 {
-            let facts = self.known.remove(&pid);
+            let facts = self.known.remove(&pid).unwrap_or_default();
             self.count.store(self.known.len(), Ordering::Relaxed);
-            return Some(facts.unwrap_or_default());
+            return Some(Found { facts, sockets: Vec::new() });
         }
-        let facts = Facts::of(pid);
-        let is_exec = record.change == Change::Exec as u8;
-        if is_exec && !self.known.contains_key(&pid) && !self.matches(&facts.executable) {
+        if self.eyes.is_ours(pid) {
+            // In a selected control group the kernel programs cannot tell it from others.
+            let _ = self.targets.remove(&pid);
             return None;
+        }
+        let mut facts = self.eyes.facts(pid);
+        let is_stranger = record.head.seq == wire::UNNUMBERED;
+        if is_stranger && !self.known.contains_key(&pid) && !self.matches(&facts.executable) {
+            return None;
+        }
+        if facts == Facts::default()
+            && let Some(parent) = self.known.get(&record.parent)
+        {
+            // It has ended already, and ran what its parent runs.
+            facts = Facts { parent: record.parent, ..parent.clone() };
         }
         // A table that is full is counted by the kernel side whenever it matters; here the process is
         // at least named.
-        let _ = self.add(pid, facts.clone());
-        Some(facts)
+        let sockets = self.add(pid, facts.clone()).unwrap_or_default();
+        Some(Found { facts, sockets })
     }
 
     fn matches(&self, executable: &std::path::Path) -> bool {
         self.selectors.executables.iter().any(|pattern| pattern.matches(executable))
     }
 
-    /// Makes a process a target, and marks the sockets it already listens on.
-    fn add(&mut self, pid: u32, facts: Facts) -> Result<(), Error> {
+    /// Makes a process a target, and marks the sockets it already has.
+    fn add(&mut self, pid: u32, facts: Facts) -> Result<Vec<FoundSocket>, Error> {
         self.targets.insert(pid, 1, 0).map_err(|source| Error::Map { pid, source })?;
-        for listener in proc::listeners(pid) {
-            // Without the mark, connections are known from their first byte instead of from the moment they
-            // are established. A descriptor that was closed meanwhile needs no mark.
-            if let Some(socket) = borrow(pid, listener.fd) {
-                let _ = self.sockets.insert(&socket, MARK, 0);
-            }
+        let mut sockets = self.eyes.mark(pid);
+        if let Some(connections) = &mut self.connections {
+            // What the kernel programs have told meanwhile is not told again.
+            sockets.retain(|socket| socket.remote.is_none() || socket.remember(connections).is_ok());
         }
         self.known.insert(pid, facts);
         self.count.store(self.known.len(), Ordering::Relaxed);
-        Ok(())
+        Ok(sockets)
     }
-}
-
-/// A descriptor of another process.
-fn borrow(pid: u32, fd: i32) -> Option<OwnedFd> {
-    let process = pidfd_open(Pid::from_raw(i32::try_from(pid).ok()?)?, PidfdFlags::empty()).ok()?;
-    pidfd_getfd(process, fd, PidfdGetfdFlags::empty()).ok()
 }

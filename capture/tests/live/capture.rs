@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    env,
     fs::File,
     io::{BufRead as _, BufReader},
     net::SocketAddr,
@@ -26,6 +27,11 @@ use crate::{PATIENCE, client::Sent, folder, wait_for};
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_beyla-capture");
 
+/// Where to see bytes, when `BEYLA_PROBE` says so: every test can be run either way.
+pub(crate) fn probe() -> Option<String> {
+    env::var("BEYLA_PROBE").ok()
+}
+
 /// A capture that runs.
 pub(crate) struct Capture {
     child: Child,
@@ -43,10 +49,21 @@ impl Capture {
 
     /// Starts a capture and waits until it says that it records.
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let folder = folder();
-        let mut command = Command::new(PROGRAM);
+        Self::run_in(folder(), Command::new(PROGRAM), arguments)
+    }
+
+    /// The same, by a command that runs the program, writing to `folder`.
+    pub(crate) fn run_in(folder: TempDir, mut command: Command, arguments: &[&str]) -> Self {
         // A capture that is never stopped ends nevertheless.
-        command.args(["--duration", "100s", "-o"]).arg(folder.path().join("run.parquet")).args(arguments);
+        if !arguments.contains(&"--duration") {
+            command.args(["--duration", "100s"]);
+        }
+        if let Some(probe) = probe()
+            && !arguments.contains(&"--probe")
+        {
+            command.args(["--probe", &probe]);
+        }
+        command.arg("-o").arg(folder.path().join("run.parquet")).args(arguments);
         let (child, lines, stderr) = spawn(command);
         let announcement = lines
             .recv_timeout(PATIENCE)
@@ -65,11 +82,21 @@ impl Capture {
         let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends the capture, once servers have closed what their clients have, and reads what it wrote.
     pub(crate) fn stop(self) -> Recording {
+        self.stop_and(|_| {})
+    }
+
+    /// The same, and shows every event to `each`.
+    pub(crate) fn stop_and(self, each: impl FnMut(&Event<'_>)) -> Recording {
         thread::sleep(Duration::from_millis(300));
         self.interrupt();
-        let recording = self.wait();
+        let recording = self.wait_and(each);
         assert_eq!(recording.code, Some(0), "{}", recording.stderr);
         assert_eq!(recording.stats.end.as_deref(), Some("signal"));
         recording
@@ -77,10 +104,18 @@ impl Capture {
 
     /// Waits for the capture to end by itself, and reads what it wrote.
     pub(crate) fn wait(self) -> Recording {
+        self.wait_and(|_| {})
+    }
+
+    fn wait_and(self, each: impl FnMut(&Event<'_>)) -> Recording {
         let Self { mut child, folder, stderr, .. } = self;
         let status = wait_for("the end of the capture", || child.try_wait().unwrap());
         let stderr = stderr.join().unwrap();
-        Recording { code: status.code(), stderr, ..Recording::read(&folder.path().join("run.parquet")) }
+        Recording {
+            code: status.code(),
+            stderr,
+            ..Recording::read_and(&folder.path().join("run.parquet"), each)
+        }
     }
 
     /// Where the file will be.
@@ -140,6 +175,7 @@ pub(crate) struct Seen {
     pub(crate) start_ns: u64,
     pub(crate) end_ns: Option<u64>,
     pub(crate) duration_ns: Option<u64>,
+    pub(crate) queue_ns: Option<u64>,
     pub(crate) end_reason: EndReason,
 }
 
@@ -165,6 +201,7 @@ impl Sink for Keep {
             start_ns: request.start_ns,
             end_ns: request.end_ns,
             duration_ns: request.duration_ns,
+            queue_ns: request.queue_ns,
             end_reason: request.end_reason,
         });
     }
@@ -173,6 +210,10 @@ impl Sink for Keep {
 impl Recording {
     /// Reads a file and pairs its events.
     pub(crate) fn read(path: &Path) -> Self {
+        Self::read_and(path, |_| {})
+    }
+
+    fn read_and(path: &Path, mut show: impl FnMut(&Event<'_>)) -> Self {
         let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let mut reader = EventReader::open(file, Projection::All).unwrap();
         let mut recording =
@@ -189,6 +230,7 @@ impl Recording {
             {
                 *recording.loss_rows.entry(loss.cause.to_owned()).or_default() += 1;
             }
+            show(event);
             engine.push(event, &mut kept);
         };
         while reader.next_batch(&mut each).unwrap().is_some() {}

@@ -7,13 +7,18 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "that is how a test fails")]
 
 mod bad_input;
+mod calls;
 mod capture;
 mod client;
 mod life_cycle;
 mod load;
+mod losses;
 mod messages;
+mod privilege;
+mod queue;
 mod server;
 mod servers;
+mod targets;
 
 use std::{
     env,

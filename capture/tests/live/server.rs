@@ -26,6 +26,13 @@ pub(crate) enum Kind {
     Ruby,
     /// No HTTP: sends back what it is sent.
     Echo,
+    /// Forks a process for every connection.
+    Forking,
+    /// Sleeps before it accepts, and before it reads.
+    Slow {
+        accept_ms: u64,
+        read_ms: u64,
+    },
 }
 
 impl Kind {
@@ -37,16 +44,15 @@ impl Kind {
             Self::Java => &["java", "javac"],
             Self::Nginx => &["nginx"],
             Self::Node => &["node"],
-            Self::Python | Self::Echo => &["python3"],
+            Self::Python | Self::Echo | Self::Forking | Self::Slow { .. } => &["python3"],
             Self::Ruby => &["ruby"],
         }
     }
 
-    fn command(self, port: u16, folder: &Path) -> Command {
+    /// Adds what starts the server to a command that bounds its time whatever happens to the test.
+    fn command(self, port: u16, folder: &Path, mut command: Command) -> Command {
         let sources = sources();
         let port = port.to_string();
-        // Bounded in time whatever happens to the test, and the leader of a process group.
-        let mut command = Command::new("timeout");
         command.args(["-k", "5", "120"]);
         match self {
             Self::Go => command.arg(go_program()).arg(port),
@@ -66,6 +72,11 @@ impl Kind {
             Self::Node => command.arg("node").arg(sources.join("node/server.js")).arg(port),
             Self::Python => command.arg("python3").arg(sources.join("python/server.py")).arg(port),
             Self::Ruby => command.arg("ruby").arg(sources.join("ruby/server.rb")).arg(port),
+            Self::Forking => command.arg("python3").arg(sources.join("forking/forking.py")).arg(port),
+            Self::Slow { accept_ms, read_ms } => command
+                .arg("python3")
+                .arg(sources.join("slow/slow.py"))
+                .args([port, accept_ms.to_string(), read_ms.to_string()]),
             Self::Echo => command.arg("python3").arg(sources.join("echo/echo.py")).arg(port),
         };
         command
@@ -123,8 +134,13 @@ impl Server {
 
     /// The same, on a port that was chosen before.
     pub(crate) fn start_on(kind: Kind, port: u16) -> Self {
+        Self::start_with(kind, port, Command::new("timeout"))
+    }
+
+    /// The same, by a command that does what `timeout` does with its arguments.
+    pub(crate) fn start_with(kind: Kind, port: u16, timeout: Command) -> Self {
         let folder = folder();
-        let mut command = kind.command(port, folder.path());
+        let mut command = kind.command(port, folder.path(), timeout);
         let log = File::create(folder.path().join("server.log")).unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let mut server = Self { port, child: command.spawn().unwrap(), folder };

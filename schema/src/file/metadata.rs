@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Error;
 use crate::event::Clock;
 
 /// The version of the file format that this crate writes.
@@ -128,6 +129,19 @@ pub struct ProgramCost {
 }
 
 impl Metadata {
+    /// Reads the version before the rest, which a newer major may have changed.
+    pub(super) fn parse(json: &str) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            schema_version: Version,
+        }
+        let Versioned { schema_version } = serde_json::from_str(json).map_err(Error::Metadata)?;
+        if schema_version.major > VERSION.major {
+            return Err(Error::NewerVersion { theirs: schema_version });
+        }
+        serde_json::from_str(json).map_err(Error::Metadata)
+    }
+
     /// Turns event time into wall time, by the first clock sample.
     pub fn clock(&self) -> Clock {
         self.clocks.first().map_or(Clock::default(), ClockSample::clock)

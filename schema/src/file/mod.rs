@@ -1,13 +1,26 @@
 //! The Parquet form of a capture: one row per event, and what is known of the capture as a whole in the
 //! file's key-value metadata. `docs/format.md` is the contract; [`VERSION`] its number.
+//!
+//! [`EventWriter`] writes such a file; [`JournaledWriter`] writes one that can be read at any moment, whatever
+//! becomes of its writer; [`EventReader`] reads both.
 
+mod footer;
+mod journal;
+mod journaled;
 mod metadata;
+mod names;
 mod reader;
+mod record;
 mod writer;
 
+pub use journaled::JournaledWriter;
 pub use metadata::{ClockSample, Cost, Host, Metadata, Probe, ProgramCost, VERSION, Version};
+pub use names::Names;
 pub use reader::{EventReader, Projection};
+pub use record::{decode, encode};
 pub use writer::{EventWriter, ROW_GROUP_BYTES, ROW_GROUP_ROWS};
+
+use std::path::PathBuf;
 
 /// Key of the capture's metadata in the file: a JSON object, a [`Metadata`].
 pub const METADATA_KEY: &str = "beyla.capture";
@@ -40,6 +53,22 @@ pub enum Error {
     Damaged {
         /// The first row that could not be decoded.
         row: u64,
+    },
+    /// An unfinished file or its journal cannot be what a capture left.
+    #[error("byte {offset}: {reason}")]
+    Unfinished {
+        /// Where.
+        offset: u64,
+        /// What is wrong there.
+        reason: &'static str,
+    },
+    /// The same, of the file named.
+    #[error("{}: {error}", file.display())]
+    In {
+        /// Its name.
+        file: PathBuf,
+        /// What is wrong with it.
+        error: Box<Error>,
     },
     /// A column we need is missing.
     #[error("column `{0}` is missing")]

@@ -1,19 +1,34 @@
-//! Reads the events of a capture file, a batch at a time.
+//! Reads the events of a capture, a batch at a time: of a finished file, or of what there is of one.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    fs::File,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::Arc,
+};
 
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use parquet::{
     arrow::{
         ProjectionMask,
-        arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
+        arrow_reader::{
+            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+            ParquetRecordBatchReaderBuilder,
+        },
     },
     errors::ParquetError,
-    file::reader::ChunkReader,
+    file::{metadata::FileMetaData, reader::ChunkReader},
 };
 
-use super::{Error, METADATA_KEY, Metadata, VERSION};
+use super::{
+    Error, METADATA_KEY, Metadata, Names,
+    footer::{self, MAGIC},
+    journal::{self, Tail},
+    record,
+};
 use crate::{
-    arrow::events::{EventBatch, NOT_FOR_PAIRING, schema},
+    arrow::events::{Builder, EventBatch, NOT_FOR_PAIRING, schema},
     event::Event,
 };
 
@@ -26,22 +41,36 @@ pub enum Projection {
     Pairing,
 }
 
-/// Reads an event file from beginning to end.
+impl Projection {
+    fn has(self, column: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Pairing => !NOT_FOR_PAIRING.contains(&column),
+        }
+    }
+}
+
+/// Reads events from the first to the last.
 pub struct EventReader {
     metadata: Metadata,
     rows: u64,
     next_row: u64,
-    batches: ParquetRecordBatchReader,
+    groups: Option<ParquetRecordBatchReader>,
+    journal: Option<JournalReader>,
+    unfinished: bool,
 }
 
 /// Rows decoded at a time: enough to amortise the work per batch, few enough to stay in the cache.
 const BATCH_ROWS: usize = 8 * 1024;
 
-/// The four bytes a Parquet file begins and ends with.
-const MAGIC: &[u8] = b"PAR1";
+/// Payload bytes of a batch made of journalled events.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// How often opening starts over because the capture finishes meanwhile.
+const ATTEMPTS: usize = 10;
 
 impl EventReader {
-    /// Opens a file: reads its metadata and prepares to decode the columns of `projection`.
+    /// Opens a finished file: reads its metadata and prepares to decode the columns of `projection`.
     pub fn open<R: ChunkReader + 'static>(input: R, projection: Projection) -> Result<Self, Error> {
         let length = input.len();
         let begins = length >= 4 && input.get_bytes(0, 4)? == MAGIC;
@@ -54,31 +83,89 @@ impl EventReader {
         let builder = catch_unwind(AssertUnwindSafe(|| ParquetRecordBatchReaderBuilder::try_new(input)))
             .map_err(|_| Error::Damaged { row: 0 })??;
         let file = builder.metadata().file_metadata();
-        let metadata = file
-            .key_value_metadata()
-            .and_then(|pairs| pairs.iter().find(|pair| pair.key == METADATA_KEY))
-            .and_then(|pair| pair.value.as_deref())
-            .ok_or(Error::NotOurs)?;
-        let metadata = parse(metadata)?;
-        let rows = u64::try_from(file.num_rows()).unwrap_or(0);
-
-        let columns = file.schema_descr();
-        for field in schema().fields().iter().filter(|field| !field.is_nullable()) {
-            if !columns.columns().iter().any(|column| column.name() == field.name()) {
-                return Err(Error::MissingColumn(field.name().clone()));
-            }
-        }
-        let wanted = |name: &str| match projection {
-            Projection::All => true,
-            Projection::Pairing => !NOT_FOR_PAIRING.contains(&name),
-        };
-        let indices = columns.columns().iter().enumerate().filter(|(_, column)| wanted(column.name()));
-        let mask = ProjectionMask::leaves(columns, indices.map(|(index, _)| index));
-        let batches = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?;
-        Ok(Self { metadata, rows, next_row: 0, batches })
+        let (metadata, rows) = (metadata_of(file)?, rows_of(file));
+        let groups = Some(groups(builder, projection)?);
+        Ok(Self { metadata, rows, next_row: 0, groups, journal: None, unfinished: false })
     }
 
-    /// What the file says about itself.
+    /// Opens the capture that is, or will be, at `path`: the finished file; or, while the capture goes on or
+    /// when it was killed, the events so far. `path` may also name one of the files that stand for it until
+    /// then ([`Names`]).
+    pub fn open_path(path: &Path, projection: Projection) -> Result<Self, Error> {
+        let names = Names::of(path);
+        for _ in 0..ATTEMPTS {
+            if !names.unfinished() {
+                return Self::open(File::open(&names.path)?, projection);
+            }
+            if let Some(reader) = Self::open_unfinished(&names, projection)? {
+                return Ok(reader);
+            }
+        }
+        Err(io::Error::from(io::ErrorKind::ResourceBusy).into())
+    }
+
+    /// None when the capture has finished meanwhile.
+    fn open_unfinished(names: &Names, projection: Projection) -> Result<Option<Self>, Error> {
+        let partial = found(File::open(&names.partial))?;
+        let journal = found(File::open(&names.journal))?;
+        if journal.is_none() && !names.partial.exists() {
+            return Ok(None);
+        }
+        let in_journal = |error| Error::In { file: names.journal.clone(), error: Box::new(error) };
+        let in_partial = |error| Error::In { file: names.partial.clone(), error: Box::new(error) };
+        let tail = journal.map(|journal| journal::read(&journal)).transpose().map_err(in_journal)?;
+        let length = match (&tail, &partial) {
+            (Some(tail), _) => tail.partial_length,
+            // Without a journal the rows count that a footer at the end describes.
+            (None, Some(partial)) => partial.metadata()?.len(),
+            (None, None) => 0,
+        };
+        let mut reader = Self {
+            metadata: Metadata::default(),
+            rows: 0,
+            next_row: 0,
+            groups: None,
+            journal: None,
+            unfinished: true,
+        };
+        if length > 0 {
+            let missing = || io::Error::from(io::ErrorKind::NotFound).into();
+            let partial = partial.ok_or_else(missing).map_err(in_partial)?;
+            reader.open_groups(partial, length, projection).map_err(in_partial)?;
+        }
+        if let Some(tail) = tail {
+            if reader.groups.is_some() && tail.metadata.capture_id != reader.metadata.capture_id {
+                return Err(in_journal(Error::Unfinished {
+                    offset: 0,
+                    reason: "it is of another capture than the partial file",
+                }));
+            }
+            reader.metadata = tail.metadata.clone();
+            reader.rows += tail.events;
+            reader.journal = Some(JournalReader::new(tail, projection, names)?);
+        } else if reader.groups.is_none() {
+            let reason = "there is no journal, and no row group was closed";
+            return Err(in_partial(Error::Unfinished { offset: length, reason }));
+        }
+        Ok(Some(reader))
+    }
+
+    fn open_groups(&mut self, partial: File, length: u64, projection: Projection) -> Result<(), Error> {
+        let found = footer::collect(&partial, length);
+        let found = found.map_err(|(offset, reason)| Error::Unfinished { offset, reason })?;
+        let Some(found) = found else { return Ok(()) };
+        self.metadata = metadata_of(found.file_metadata())?;
+        self.rows = rows_of(found.file_metadata());
+        let builder = catch_unwind(AssertUnwindSafe(|| {
+            let metadata = ArrowReaderMetadata::try_new(Arc::new(found), ArrowReaderOptions::new())?;
+            Ok::<_, ParquetError>(ParquetRecordBatchReaderBuilder::new_with_metadata(partial, metadata))
+        }));
+        let builder = builder.map_err(|_| Error::Damaged { row: 0 })??;
+        self.groups = Some(groups(builder, projection)?);
+        Ok(())
+    }
+
+    /// What the file says about itself; of an unfinished one, what was known when it was begun.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
@@ -88,35 +175,138 @@ impl EventReader {
         self.rows
     }
 
-    /// Hands every event of the next batch to `each`, and returns how many rows it had. None at the end.
-    pub fn next_batch(&mut self, mut each: impl FnMut(&Event<'_>)) -> Result<Option<usize>, Error> {
+    /// Rows of them that are in the journal of an unfinished file.
+    pub fn rows_in_journal(&self) -> u64 {
+        self.journal.as_ref().map_or(0, |journal| journal.events)
+    }
+
+    /// Whether the capture has not finished: it goes on, was killed, or could not write on.
+    pub fn unfinished(&self) -> bool {
+        self.unfinished
+    }
+
+    /// The columns of the batches.
+    pub fn schema(&self) -> SchemaRef {
+        use arrow::array::RecordBatchReader as _;
+        match (&self.groups, &self.journal) {
+            (Some(groups), _) => groups.schema(),
+            (None, Some(journal)) => Arc::clone(&journal.schema),
+            (None, None) => schema(),
+        }
+    }
+
+    /// The next batch of rows. None at the end. After an error there is nothing more to read.
+    pub fn next_record_batch(&mut self) -> Result<Option<RecordBatch>, Error> {
         // The decoders of the Parquet library index out of bounds on some damaged pages. The reader is not
         // used again after an error, so its state does not matter.
-        let batch = catch_unwind(AssertUnwindSafe(|| self.batches.next()))
+        let batch = catch_unwind(AssertUnwindSafe(|| self.groups.as_mut().and_then(Iterator::next)))
             .map_err(|_| Error::Damaged { row: self.next_row })?;
-        let Some(batch) = batch else { return Ok(None) };
-        let batch = EventBatch::new(&batch.map_err(ParquetError::from)?)?;
+        let batch = match (batch, &mut self.journal) {
+            (Some(batch), _) => Some(batch.map_err(ParquetError::from)?),
+            (None, Some(journal)) => journal.next()?,
+            (None, None) => None,
+        };
+        self.next_row += batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
+        Ok(batch)
+    }
+
+    /// Hands every event of the next batch to `each`, and returns how many rows it had. None at the end.
+    pub fn next_batch(&mut self, mut each: impl FnMut(&Event<'_>)) -> Result<Option<usize>, Error> {
+        let first = self.next_row;
+        let Some(batch) = self.next_record_batch()? else { return Ok(None) };
+        let batch = EventBatch::new(&batch)?;
         for row in 0..batch.rows() {
             match batch.event(row) {
                 Ok(Some(event)) => each(&event),
                 Ok(None) => {}
-                Err(reason) => return Err(Error::Row { row: self.next_row + row as u64, reason }),
+                Err(reason) => return Err(Error::Row { row: first + row as u64, reason }),
             }
         }
-        self.next_row += batch.rows() as u64;
         Ok(Some(batch.rows()))
     }
 }
 
-/// Reads the version before the rest, which a newer major may have changed.
-fn parse(json: &str) -> Result<Metadata, Error> {
-    #[derive(serde::Deserialize)]
-    struct Versioned {
-        schema_version: super::Version,
+/// Makes batches of journalled events.
+struct JournalReader {
+    tail: Tail,
+    events: u64,
+    /// Bytes of the records that were read.
+    read: usize,
+    builder: Builder,
+    columns: Vec<usize>,
+    schema: SchemaRef,
+    names: Names,
+}
+
+impl JournalReader {
+    fn new(tail: Tail, projection: Projection, names: &Names) -> Result<Self, Error> {
+        let all = schema();
+        let columns: Vec<_> =
+            (0..all.fields().len()).filter(|&index| projection.has(all.field(index).name())).collect();
+        let schema = Arc::new(all.project(&columns)?);
+        let builder = Builder::new(tail.metadata.clock());
+        Ok(Self { events: tail.events, tail, read: 0, builder, columns, schema, names: names.clone() })
     }
-    let Versioned { schema_version } = serde_json::from_str(json).map_err(Error::Metadata)?;
-    if schema_version.major > VERSION.major {
-        return Err(Error::NewerVersion { theirs: schema_version });
+
+    fn next(&mut self) -> Result<Option<RecordBatch>, Error> {
+        let mut records = &self.tail.records[self.read..];
+        let mut flaw = None;
+        while !records.is_empty() && self.builder.rows() < BATCH_ROWS && self.builder.bytes() < BATCH_BYTES {
+            if let Some(event) = record::decode(&mut records) {
+                self.builder.append(&event);
+            } else {
+                flaw = Some((0, "an event cannot be read, though its frame is whole"));
+                records = &[];
+            }
+        }
+        self.read = self.tail.records.len() - records.len();
+        self.tail.damage = flaw.or(self.tail.damage);
+        if self.builder.rows() > 0 {
+            return Ok(Some(self.builder.finish()?.project(&self.columns)?));
+        }
+        match self.tail.damage.take() {
+            None => Ok(None),
+            Some((offset, reason)) => {
+                let error = Box::new(Error::Unfinished { offset, reason });
+                Err(Error::In { file: self.names.journal.clone(), error })
+            }
+        }
     }
-    serde_json::from_str(json).map_err(Error::Metadata)
+}
+
+/// A file, if it is there.
+fn found(file: io::Result<File>) -> io::Result<Option<File>> {
+    match file {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn metadata_of(file: &FileMetaData) -> Result<Metadata, Error> {
+    let metadata = file
+        .key_value_metadata()
+        .and_then(|pairs| pairs.iter().find(|pair| pair.key == METADATA_KEY))
+        .and_then(|pair| pair.value.as_deref())
+        .ok_or(Error::NotOurs)?;
+    Metadata::parse(metadata)
+}
+
+fn rows_of(file: &FileMetaData) -> u64 {
+    u64::try_from(file.num_rows()).unwrap_or(0)
+}
+
+fn groups<R: ChunkReader + 'static>(
+    builder: ParquetRecordBatchReaderBuilder<R>,
+    projection: Projection,
+) -> Result<ParquetRecordBatchReader, Error> {
+    let columns = builder.metadata().file_metadata().schema_descr();
+    for field in schema().fields().iter().filter(|field| !field.is_nullable()) {
+        if !columns.columns().iter().any(|column| column.name() == field.name()) {
+            return Err(Error::MissingColumn(field.name().clone()));
+        }
+    }
+    let indices = columns.columns().iter().enumerate().filter(|(_, column)| projection.has(column.name()));
+    let mask = ProjectionMask::leaves(columns, indices.map(|(index, _)| index));
+    Ok(builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?)
 }

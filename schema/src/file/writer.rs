@@ -1,20 +1,15 @@
 //! Writes events to Parquet in closed row groups.
 
-use std::{
-    fs::File,
-    io::{Seek as _, SeekFrom, Write},
-    sync::Arc,
-};
+use std::io::Write;
 
 use parquet::{
-    arrow::{ARROW_SCHEMA_META_KEY, ArrowSchemaConverter, ArrowWriter, encode_arrow_schema},
+    arrow::ArrowWriter,
     basic::{Compression, Encoding, ZstdLevel},
-    file::metadata::{FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataWriter, RowGroupMetaData},
     file::properties::{EnabledStatistics, WriterProperties},
     schema::types::ColumnPath,
 };
 
-use super::{Error, METADATA_KEY, Metadata};
+use super::{Error, Metadata, footer};
 use crate::{
     arrow::events::{Builder, schema},
     event::{Clock, Event},
@@ -33,7 +28,9 @@ const BATCH_ROWS: usize = 8 * 1024;
 pub struct EventWriter<W: Write + Send> {
     writer: ArrowWriter<W>,
     builder: Builder,
+    group_rows: usize,
     group_bytes: usize,
+    max_group_rows: usize,
 }
 
 impl<W: Write + Send> EventWriter<W> {
@@ -42,7 +39,8 @@ impl<W: Write + Send> EventWriter<W> {
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
             .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
+            // Row groups are closed here and nowhere else.
+            .set_max_row_group_row_count(None);
         // Times, positions and numbers grow: their differences are small and their values never repeat.
         for column in ["time", "ts_ns", "seq", "position", "ready_ns"] {
             properties = properties
@@ -58,85 +56,78 @@ impl<W: Write + Send> EventWriter<W> {
         Ok(Self {
             writer: ArrowWriter::try_new(output, schema(), Some(properties.build()))?,
             builder: Builder::new(clock),
+            group_rows: 0,
             group_bytes: 0,
+            max_group_rows: ROW_GROUP_ROWS,
         })
+    }
+
+    /// Closes row groups at `rows` already.
+    pub(super) fn set_group_rows(&mut self, rows: usize) {
+        self.max_group_rows = rows.clamp(1, ROW_GROUP_ROWS);
     }
 
     /// Adds an event. Events must come in the order of `(ts_ns, cpu, seq)`.
     pub fn push(&mut self, event: &Event<'_>) -> Result<(), Error> {
+        self.append(event)?;
+        if self.group_full() { self.close_group() } else { Ok(()) }
+    }
+
+    /// Adds an event without closing the row group.
+    pub(super) fn append(&mut self, event: &Event<'_>) -> Result<(), Error> {
         self.builder.append(event);
+        self.group_rows += 1;
         if self.builder.rows() >= BATCH_ROWS || self.builder.bytes() >= ROW_GROUP_BYTES / 8 {
-            self.write_batch()?;
+            self.encode()?;
         }
         Ok(())
     }
 
-    fn write_batch(&mut self) -> Result<(), Error> {
+    fn encode(&mut self) -> Result<(), Error> {
         self.group_bytes += self.builder.bytes();
         self.writer.write(&self.builder.finish()?)?;
-        if self.group_bytes >= ROW_GROUP_BYTES {
-            self.writer.flush()?;
-        }
-        // The group was closed: here, or by the writer at its limit of rows.
-        if self.writer.in_progress_rows() == 0 {
-            self.group_bytes = 0;
-        }
         Ok(())
+    }
+
+    /// Whether the row group should be closed.
+    pub(super) fn group_full(&self) -> bool {
+        self.group_rows >= self.max_group_rows || self.group_bytes + self.builder.bytes() >= ROW_GROUP_BYTES
+    }
+
+    pub(super) fn close_group(&mut self) -> Result<(), Error> {
+        self.encode()?;
+        self.writer.flush()?;
+        (self.group_rows, self.group_bytes) = (0, 0);
+        Ok(())
+    }
+
+    /// Closes the row group and writes a footer for it alone. Returns the length of the output, all of which
+    /// has been handed to the operating system.
+    pub(super) fn close_group_with_footer(&mut self, metadata: &Metadata) -> Result<u64, Error> {
+        self.close_group()?;
+        if let Some(group) = self.writer.flushed_row_groups().last() {
+            let footer = footer::of_group(group, metadata)?;
+            self.writer.write_all(&footer)?;
+        }
+        self.writer.sync()?;
+        Ok(self.writer.bytes_written() as u64)
+    }
+
+    /// Bytes written so far.
+    pub(super) fn written(&self) -> u64 {
+        self.writer.bytes_written() as u64
+    }
+
+    /// How large the file would be if it ended now, roughly.
+    pub(super) fn size(&self) -> u64 {
+        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
     }
 
     /// Writes what is left and the footer. Nothing can be added afterwards.
     pub fn finish(&mut self, metadata: &Metadata) -> Result<(), Error> {
-        self.write_batch()?;
-        self.writer.append_key_value_metadata(key_value(metadata)?);
+        self.close_group()?;
+        self.writer.append_key_value_metadata(footer::key_value(metadata)?);
         self.writer.finish()?;
         Ok(())
     }
-}
-
-fn key_value(metadata: &Metadata) -> Result<KeyValue, Error> {
-    let json = serde_json::to_string(metadata).map_err(Error::Metadata)?;
-    Ok(KeyValue::new(METADATA_KEY.to_owned(), json))
-}
-
-impl EventWriter<File> {
-    /// Makes a readable file of what was written before the output failed, and returns its number of rows.
-    ///
-    /// `file` is the output once more. It is cut after the last closed row group that leaves room for a
-    /// footer; a full disk has room again for what is cut off.
-    pub fn salvage(self, mut file: &File, metadata: &Metadata) -> Result<u64, Error> {
-        let mut groups = self.writer.flushed_row_groups().to_vec();
-        // What the writer still buffers must reach the file before it is cut, not after.
-        drop(self.writer);
-        loop {
-            match write_footer(&mut file, groups.clone(), metadata) {
-                Err(error) if groups.pop().is_none() => return Err(error),
-                Err(_) => {}
-                Ok(()) => return Ok(groups.iter().map(|group| group.num_rows().unsigned_abs()).sum()),
-            }
-        }
-    }
-}
-
-fn write_footer(file: &mut &File, groups: Vec<RowGroupMetaData>, metadata: &Metadata) -> Result<(), Error> {
-    let columns = ArrowSchemaConverter::new().convert(&schema())?;
-    let mut end = 0;
-    let mut rows = 0;
-    for group in &groups {
-        rows += group.num_rows();
-        for column in group.columns() {
-            let (start, length) = column.byte_range();
-            end = end.max(start + length);
-        }
-    }
-    file.set_len(end)?;
-    file.seek(SeekFrom::Start(end))?;
-    if groups.is_empty() {
-        file.write_all(b"PAR1")?;
-    }
-    let arrow_schema = KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), encode_arrow_schema(&schema()));
-    let pairs = Some(vec![arrow_schema, key_value(metadata)?]);
-    let created_by = Some("beyla-schema (salvaged)".to_owned());
-    let file_metadata = FileMetaData::new(2, rows, created_by, pairs, Arc::new(columns), None);
-    ParquetMetaDataWriter::new(file, &ParquetMetaData::new(file_metadata, groups)).finish()?;
-    Ok(())
 }

@@ -22,6 +22,11 @@ demo PORT="": build
 test *ARGS:
     cargo test --locked {{ ARGS }}
 
+# Kills COUNT captures at random moments under load, and recovers each. Needs root.
+crash COUNT="200" SEED="1":
+    BEYLA_LIVE=required BEYLA_CRASHES={{ COUNT }} BEYLA_CRASH_SEED={{ SEED }} \
+        cargo test --locked --test live crash -- --nocapture
+
 # Formatting, lints, documentation, dependencies.
 check:
     cargo fmt --all --check

@@ -9,7 +9,7 @@ use std::{
 
 use beyla_engine::redact::{Description, Policy, Redactor, redact_text};
 use beyla_schema::{
-    event::{Body, Event, Process},
+    event::Event,
     file::{EventWriter, Metadata, VERSION},
 };
 use tempfile::NamedTempFile;
@@ -40,7 +40,6 @@ pub fn redact(capture: Capture, output: &Path, force: bool, policy: &Policy) -> 
         writer: EventWriter::new(file.reopen().map_err(refused)?, capture.metadata().clock())
             .map_err(written)?,
         redactor: Redactor::new(policy),
-        policy,
     };
     let metadata = masked(capture.metadata(), policy);
     let mut progress = Progress::new(capture.rows(), true);
@@ -58,19 +57,13 @@ pub fn redact(capture: Capture, output: &Path, force: bool, policy: &Policy) -> 
 }
 
 /// A copy in the making.
-struct Copy<'p> {
+struct Copy {
     writer: EventWriter<std::fs::File>,
     redactor: Redactor,
-    policy: &'p Policy,
 }
 
-impl Copy<'_> {
+impl Copy {
     fn event(&mut self, event: &Event<'_>) -> Result<(), beyla_schema::file::Error> {
-        if let Body::Process(process) = event.body {
-            let command_line = redact_text(self.policy, process.command_line);
-            let process = Process { command_line: &command_line, ..process };
-            return self.writer.push(&Event { body: Body::Process(process), ..*event });
-        }
         self.writer.push(&self.redactor.redact(event))
     }
 }

@@ -5,6 +5,7 @@ use std::{env, path::PathBuf, time::Duration};
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use beyla_engine::redact::{Policy, PolicyError};
 use beyla_schema::wire::MAX_PAYLOAD;
 
 use crate::{
@@ -49,7 +50,6 @@ Examples:
   beyla-analyze run.parquet
       See what was recorded."
 )]
-#[command(args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// Another thing to do than to record.
     #[command(subcommand)]
@@ -112,6 +112,18 @@ pub struct Cli {
     #[arg(long, value_name = "WHERE", value_enum, default_value_t)]
     probe: Choice,
 
+    /// What is masked before it is written
+    #[arg(long, value_name = "POLICY", default_value = "default")]
+    redact: Redaction,
+
+    /// Mask the values of this header field too
+    #[arg(long, value_name = "NAME")]
+    redact_header: Vec<String>,
+
+    /// Mask the values of this query parameter too
+    #[arg(long, value_name = "NAME")]
+    redact_param: Vec<String>,
+
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -123,6 +135,17 @@ pub struct Cli {
     /// Start this command and record it and its children; the capture ends with it and passes its exit code on
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
+}
+
+/// What `--redact` masks.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Redaction {
+    /// Credentials in header fields, query parameters and command lines
+    Default,
+    /// Bodies too, and what is not HTTP
+    HeadersOnly,
+    /// Only what is named with --redact-header and --redact-param
+    None,
 }
 
 /// What can be done besides a capture.
@@ -175,6 +198,9 @@ pub enum Error {
     /// Nothing would come of it.
     #[error("name the file to write: -o run.parquet")]
     NoOutput,
+    /// A name that cannot be masked.
+    #[error(transparent)]
+    Redaction(#[from] PolicyError),
 }
 
 impl Cli {
@@ -190,7 +216,15 @@ impl Cli {
         if selectors.is_empty() {
             return Err(Error::NoSelector);
         }
+        let policy = match self.redact {
+            Redaction::Default => Policy::standard(),
+            Redaction::HeadersOnly => Policy::standard().headers_only(),
+            Redaction::None => Policy::none(),
+        };
+        let policy = self.redact_header.iter().try_fold(policy, |policy, name| policy.with_header(name))?;
+        let policy = self.redact_param.iter().try_fold(policy, |policy, name| policy.with_query_key(name))?;
         Ok(Options {
+            policy,
             selectors,
             output: self.output.ok_or(Error::NoOutput)?,
             force: self.force,

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Some(Verb::Loader { command }) => {
             return match loader::serve(command) {
                 Ok(()) => ExitCode::SUCCESS,
-                Err(error) => fail(&anyhow::Error::new(error).context("loader"), FAILED),
+                Err(error) => fail(&anyhow::anyhow!("loader: {error}"), FAILED),
             };
         }
         Some(Verb::Check) => return ExitCode::from(if check::run() { 0 } else { USAGE }),

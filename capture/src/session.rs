@@ -14,6 +14,7 @@ use std::{
 };
 
 use aya::maps::{MapData, RingBuf};
+use beyla_engine::redact::{Description, Policy, redact_text};
 use beyla_schema::file::{ClockSample, Host, Metadata, Probe, VERSION};
 use tokio::{
     process::{Child, Command},
@@ -51,6 +52,8 @@ pub struct Options {
     pub sizes: Sizes,
     /// What the kernel side looks for.
     pub settings: Settings,
+    /// What is masked.
+    pub policy: Policy,
     /// Say nothing but errors.
     pub quiet: bool,
 }
@@ -186,6 +189,7 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
         clock,
         selectors: selectors.describe(),
         sizes: *sizes,
+        policy: options.policy.clone(),
         probes: attached.probes.clone(),
         loader,
         progress: Arc::new(Progress::default()),
@@ -214,6 +218,7 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
         writer::run(
             output,
             limits,
+            &facts.policy,
             &batches,
             |tally| facts.metadata(tally),
             |reason| {
@@ -309,6 +314,7 @@ struct Facts {
     clock: ClockSample,
     selectors: Vec<String>,
     sizes: Sizes,
+    policy: Policy,
     probes: Vec<Probe>,
     loader: u32,
     progress: Arc<Progress>,
@@ -317,19 +323,21 @@ struct Facts {
 
 impl Facts {
     fn metadata(&self, tally: Tally) -> Metadata {
+        let Description { name, headers, query_keys } = self.policy.describe();
+        let masked = |text: &str| redact_text(&self.policy, text).into_owned();
         Metadata {
             schema_version: VERSION,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             capture_id: host::capture_id(&self.host, &self.clock),
-            argv: std::env::args().collect(),
+            argv: std::env::args().map(|argument| masked(&argument)).collect(),
             host: self.host.clone(),
             clocks: vec![self.clock, host::clock_sample()],
-            selectors: self.selectors.clone(),
+            selectors: self.selectors.iter().map(|selector| masked(selector)).collect(),
             snaplen: self.sizes.snaplen,
             ring_bytes: self.sizes.ring_bytes,
-            redaction: "none".to_owned(),
-            redacted_headers: Vec::new(),
-            redacted_parameters: Vec::new(),
+            redaction: name.to_owned(),
+            redacted_headers: headers,
+            redacted_parameters: query_keys,
             probes: self.probes.clone(),
             late_rows: tally.late_rows,
             part: None,

@@ -95,6 +95,8 @@ impl Loader {
         // Ctrl-C is for the recorder, which still needs it then.
         loader.process_group(0);
         let child = loader.stdin(OwnedFd::from(theirs)).stdout(Stdio::from(marks)).spawn()?;
+        // It holds the other end of the socket, which must end when the loader does.
+        drop(loader);
         let mut loader = Self { child, socket: BufReader::new(ours) };
         loader.ask::<()>(Request::Ready)?;
         Ok(loader)

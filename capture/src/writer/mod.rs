@@ -1,5 +1,5 @@
-//! Writes the file: takes batches from the channel, puts them into order, journals them and hands them to
-//! Parquet.
+//! Writes the file: takes batches from the channel, puts them into order, masks their secrets, journals them and
+//! hands them to Parquet.
 //!
 //! Until a file is complete it is two: `NAME.partial` has its closed row groups, `NAME.journal` what is in none
 //! yet. Whatever happens, [`recover`](crate::recover) makes one of them.
@@ -8,9 +8,12 @@ mod carried;
 mod limits;
 mod output;
 mod recorder;
+#[cfg(test)]
+mod tests;
 
 use std::{io, path::PathBuf, sync::mpsc::Receiver};
 
+use beyla_engine::redact::{Policy, Redactor};
 use beyla_schema::{
     event::Event,
     file::{self, Cost, Metadata},
@@ -83,19 +86,21 @@ pub struct Written {
     pub cost: Cost,
 }
 
-/// Writes batches until their sender is gone. `metadata` tells of the capture as of now; `stop` is told the
+/// Writes batches until their sender is gone, with what `policy` wants masked. `metadata` tells of the capture as of now; `stop` is told the
 /// reason when a limit is reached, and what is in flight then is still written.
 pub fn run(
     output: Output,
     limits: Limits,
+    policy: &Policy,
     batches: &Receiver<Batch>,
     metadata: impl Fn(Tally) -> Metadata,
     stop: impl FnOnce(&'static str),
 ) -> Result<Written, Error> {
     let mut recorder = Recorder::new(output, limits, metadata, stop)?;
     let mut order = Order::default();
+    let mut redactor = Redactor::new(policy);
     // Every event passes here in its order, before anything of it is written down.
-    let pass = |recorder: &mut Recorder<_, _>, event: &Event<'_>| recorder.push(event);
+    let mut pass = |recorder: &mut Recorder<_, _>, event: &Event<'_>| recorder.push(&redactor.redact(event));
     let mut until_ns = 0;
     for batch in batches {
         let drained_ns = batch.drained_ns;

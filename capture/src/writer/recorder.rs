@@ -144,6 +144,10 @@ impl<M: Fn(Tally) -> Metadata, S: FnOnce(&'static str)> Recorder<M, S> {
         if let Some(carried) = &mut self.carried {
             carried.learn(event);
         }
+        if matches!(event.body, Body::End(_)) {
+            // It has stopped.
+            self.stop = None;
+        }
         self.part.events += 1;
         self.part.began_ns.get_or_insert(event.ts_ns);
         self.part.writer.push(event).map_err(|source| self.part.failed(source))

@@ -81,7 +81,7 @@ fn row(data: &Data<'_>) -> Row {
 /// What is recorded of a command that connects to one of our peers once for each of its steps, in the order of the
 /// connections.
 fn record(probe: &str, command: &[&str]) -> (Vec<Vec<Row>>, Recording) {
-    let capture = Capture::start(&[&["--probe", probe, "--"], command].concat());
+    let capture = Capture::start(&[&["--probe", probe, "--redact", "none", "--"], command].concat());
     let path = capture.path();
     let (code, said, _folder) = capture.ended();
     assert_eq!(code, Some(0), "{said}");

@@ -49,7 +49,14 @@ impl Capture {
 
     /// Starts a capture and waits until it says that it records.
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        Self::run_in(folder(), Command::new(PROGRAM), arguments)
+        Self::start_with(&[], arguments)
+    }
+
+    /// The same, with more in its environment.
+    pub(crate) fn start_with(environment: &[(&str, String)], arguments: &[&str]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        Self::run_in(folder(), command, arguments)
     }
 
     /// The same, by a command that runs the program, writing to `folder`.
@@ -87,6 +94,13 @@ impl Capture {
         self.child.id()
     }
 
+    /// Kills the capture. What it had written stays as long as the folder.
+    pub(crate) fn kill(mut self) -> TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.folder
+    }
+
     /// Ends the capture, once servers have closed what their clients have, and reads what it wrote.
     pub(crate) fn stop(self) -> Recording {
         self.stop_and(|_| {})
@@ -111,11 +125,8 @@ impl Capture {
         let Self { mut child, folder, stderr, .. } = self;
         let status = wait_for("the end of the capture", || child.try_wait().unwrap());
         let stderr = stderr.join().unwrap();
-        Recording {
-            code: status.code(),
-            stderr,
-            ..Recording::read_and(&folder.path().join("run.parquet"), each)
-        }
+        let recording = Recording::read_and(&folder.path().join("run.parquet"), each);
+        Recording { code: status.code(), stderr, folder: Some(folder), ..recording }
     }
 
     /// Where the file will be.
@@ -158,6 +169,8 @@ pub(crate) struct Recording {
     /// Rows of each kind of loss with more than nothing in them.
     pub(crate) loss_rows: BTreeMap<String, u64>,
     pub(crate) rows: u64,
+    /// Where the file is, for as long as this is.
+    pub(crate) folder: Option<TempDir>,
 }
 
 /// A request that came back.

@@ -21,7 +21,7 @@ mod text;
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 
-use beyla_schema::event::{Body, Data, Event, Origin};
+use beyla_schema::event::{Body, Data, Event, Origin, Process};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use connection::Connection;
@@ -45,6 +45,7 @@ pub struct Redactor {
     closed_order: VecDeque<u64>,
     payload: Vec<u8>,
     tail: Vec<u8>,
+    text: String,
 }
 
 /// A connection, by the source of its bytes: what a TLS library sees and what the socket sees are different streams.
@@ -66,6 +67,7 @@ impl Redactor {
             closed_order: VecDeque::new(),
             payload: Vec::new(),
             tail: Vec::new(),
+            text: String::new(),
         }
     }
 
@@ -97,6 +99,10 @@ impl Redactor {
                     self.forget(event.connection);
                 }
                 *event
+            }
+            Body::Process(process) => {
+                self.text = redact_text(&self.policy, process.command_line).into_owned();
+                Event { body: Body::Process(Process { command_line: &self.text, ..process }), ..*event }
             }
             _ => *event,
         }

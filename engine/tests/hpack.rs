@@ -8,12 +8,11 @@ use proptest::prelude::*;
 
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
+/// Names and values, as far as they are known.
+type Decoded = Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>;
+
 /// Decodes a block that comes in pieces; None for what is unknown.
-fn decode(
-    decoder: &mut Decoder,
-    block: &[u8],
-    piece: usize,
-) -> Result<Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>, Error> {
+fn decode(decoder: &mut Decoder, block: &[u8], piece: usize) -> Result<Decoded, Error> {
     let mut fields = Vec::new();
     for piece in block.chunks(piece.max(1)) {
         let mut at = 0;
@@ -183,7 +182,7 @@ fn encode(encoder: &mut Encoder<'_>, block: &Block) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(600) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
 
     #[test]
     fn blocks_are_decoded_as_others_decode_them(blocks in vec(block(), 1..15), piece in 1..40usize) {

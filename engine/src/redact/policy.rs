@@ -171,6 +171,9 @@ impl Policy {
     /// Whether the values of a query parameter are masked. The name is as sent: percent-encoded, and perhaps with the
     /// brackets of a form (`user[password]`).
     pub(super) fn is_query_key(&self, name: &[u8]) -> bool {
+        if !name.ends_with(b"]") && memchr::memchr(b'%', name).is_none() {
+            return self.keys.has(name);
+        }
         let mut decoded = [0; 2 * MAX_NAME];
         let mut length = 0;
         let mut rest = name;

@@ -169,7 +169,7 @@ impl Scanner {
 /// What a colon or an equals sign after `before` introduces.
 fn named(policy: &Policy, mark: u8, before: &[u8]) -> Mask {
     if mark == b'=' {
-        let start = before.iter().rposition(|&byte| b"?&;".contains(&byte) || ends_value(byte));
+        let start = before.iter().rposition(|&byte| byte == b'?' || ends_value(byte));
         let secret = start.is_some_and(|start| {
             b"?&;\n".contains(&before[start]) && policy.is_query_key(&before[start + 1..])
         });

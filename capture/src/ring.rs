@@ -97,8 +97,8 @@ impl Reader {
         let mut batch = Batch::default();
         let mut sampled_ns = 0;
         let (mut skipped, mut undecoded) = (0, 0);
-        // Records in the sequence of the kernel programs, and those of them that are about the recorder itself.
-        let (mut numbered, mut ours) = (0, 0);
+        // Records in the sequence of the kernel programs.
+        let mut numbered = 0;
         let mut outlet = Outlet { batches: &self.batches, counters: &self.counters, behind: 0 };
         for (&pid, facts) in self.tracker.known() {
             let kind = RowKind::Process(None, facts.parent, facts.clone());
@@ -125,7 +125,6 @@ impl Reader {
                         let is_numbered = process.head.seq != wire::UNNUMBERED;
                         numbered += u64::from(is_numbered);
                         let found = self.tracker.changed(process);
-                        ours += u64::from(is_numbered && found.is_none());
                         if let Some(Found { facts, sockets }) = found {
                             recorded += 1;
                             let mut row = process_row(process, facts);
@@ -169,7 +168,7 @@ impl Reader {
                 for &(cause, count) in &losses {
                     batch.rows.push(rows.row(0, RowKind::Loss(cause, count)));
                 }
-                batch.rows.push(rows.row(0, RowKind::Seen(counters.made - ours)));
+                batch.rows.push(rows.row(0, RowKind::Seen(counters.made)));
                 if let Some(reason) = finished {
                     batch.rows.push(rows.row(0, RowKind::End(reason)));
                     // The writer reports its own failure.

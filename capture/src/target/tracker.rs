@@ -150,9 +150,10 @@ impl Tracker {
             return Some(Found { facts, sockets: Vec::new() });
         }
         if self.eyes.is_ours(pid) {
-            // In a selected control group the kernel programs cannot tell it from others.
+            // In a selected control group the kernel programs cannot tell it from others. That it was one for a
+            // moment is told like everything that has a number.
             let _ = self.targets.remove(&pid);
-            return None;
+            return Some(Found { facts: self.eyes.facts(pid), sockets: Vec::new() });
         }
         let mut facts = self.eyes.facts(pid);
         let is_stranger = record.head.seq == wire::UNNUMBERED;

@@ -79,7 +79,7 @@ enum Bodies {
 /// What a capture file says about its policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
-    /// `none`, `standard` or `headers-only`; `custom` when only names that were added are masked.
+    /// `none`, `default` or `headers-only`; `custom` when only names that were added are masked.
     pub name: &'static str,
     /// Header fields whose values are masked, in lower case, ascending.
     pub headers: Vec<String>,
@@ -147,7 +147,7 @@ impl Policy {
         let name = match self.bodies {
             Bodies::Masked => "headers-only",
             Bodies::Kept if self.is_none() => "none",
-            Bodies::Kept if HEADERS.iter().all(|name| self.headers.has(name.as_bytes())) => "standard",
+            Bodies::Kept if HEADERS.iter().all(|name| self.headers.has(name.as_bytes())) => "default",
             Bodies::Kept => "custom",
         };
         Description { name, headers: self.headers.list.clone(), query_keys: self.keys.list.clone() }
@@ -297,6 +297,6 @@ mod tests {
         assert_eq!(Policy::standard().describe().query_keys, QUERY_KEYS);
         assert_eq!(Policy::standard().headers_only().describe().name, "headers-only");
         assert_eq!(Policy::none().with_header("X-A").unwrap().describe().name, "custom");
-        assert_eq!(Policy::standard().with_header("X-A").unwrap().describe().name, "standard");
+        assert_eq!(Policy::standard().with_header("X-A").unwrap().describe().name, "default");
     }
 }

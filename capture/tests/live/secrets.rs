@@ -1,7 +1,14 @@
 //! Secrets: what clients and servers tell each other in confidence is in no file, neither while the capture runs nor
 //! in the end, and the requests are the same as without.
 
-use std::{fs, path::Path, thread, time::Duration};
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 use beyla_schema::{
     event::Body,
@@ -13,7 +20,7 @@ use crate::{
     capture::Capture,
     client::{Client, Message},
     server::{Kind, Server},
-    turn,
+    sources, turn,
 };
 
 /// Requests, each with one secret; over several clients at a time.
@@ -43,6 +50,19 @@ fn place(number: usize, secret: &str) -> (String, String) {
 /// What of `secret` is in `bytes`: any eight bytes of it.
 fn leaks(bytes: &[u8], secret: &str) -> bool {
     secret.as_bytes().windows(8).step_by(8).any(|part| memchr::memmem::find(bytes, part).is_some())
+}
+
+/// What of `secret` is in `bytes` in the code of HPACK (RFC 7541 section 5.2), wherever in a byte it begins.
+fn leaks_coded(bytes: &[u8], secret: &str) -> bool {
+    let mut coded = Vec::new();
+    httlib_huffman::encode(secret.as_bytes(), &mut coded).unwrap();
+    (0..8).any(|shift| {
+        let pairs = coded.windows(2);
+        let shifted: Vec<_> =
+            pairs.map(|pair| (u16::from_be_bytes([pair[0], pair[1]]) >> shift) as u8).collect();
+        // The last byte is padded.
+        memchr::memmem::find(bytes, &shifted[..shifted.len() - 1]).is_some()
+    })
 }
 
 /// The bytes of the capture's files as they are, and of everything that a reader makes of them.
@@ -118,4 +138,59 @@ fn no_secret_reaches_a_disk() {
         }
     }
     recording.assert_served(&sent);
+}
+
+/// Header fields of a request over HTTP/2 that tell a secret.
+fn fields(number: usize, secret: &str) -> String {
+    let path = format!("/{number}");
+    match number % 5 {
+        0 => format!(r#"{{":path":"{path}","authorization":"{secret}"}}"#),
+        1 => format!(r#"{{":path":"{path}","cookie":"theme=dark; session={secret}"}}"#),
+        2 => format!(r#"{{":path":"{path}?a=1&token={secret}&b=2"}}"#),
+        3 => format!(r#"{{":path":"{path}","x-api-key":"{secret}"}}"#),
+        // It comes back in a response.
+        _ => format!(r#"{{":path":"{path}","x-ours":"{secret}","x-echo":"{secret}"}}"#),
+    }
+}
+
+#[test]
+fn no_secret_of_http2_reaches_a_disk() {
+    let Some(_turn) = turn(Machine::Alone, Kind::H2c.programs()) else { return };
+    let server = Server::start(Kind::H2c);
+    let port = server.port.to_string();
+    let ours = ["--redact-header", "x-ours", "--redact-header", "x-echo"];
+    let capture = Capture::start(&[&["--port", &port], &ours[..]].concat());
+    let mut noise = Noise(0x2026_1123);
+    // Characters that the code shortens, and such that are written as they are because it does not.
+    let secrets: Vec<_> = (0..SECRETS)
+        .map(|number| match number % 2 {
+            0 => secret(&mut noise),
+            _ => secret(&mut noise).replace(['0', '1', '2', '3'], "!").replace(['4', '5', '6', '7'], "$"),
+        })
+        .collect();
+    let lines: Vec<_> = secrets.iter().enumerate().map(|(number, secret)| fields(number, secret)).collect();
+    let mut client = Command::new("timeout")
+        .args(["60", "node"])
+        .arg(sources().join("h2c/client.js"))
+        .args([&port, "4"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    client.stdin.take().unwrap().write_all(lines.join("\n").as_bytes()).unwrap();
+    let answered = client.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&answered.stdout).trim(), SECRETS.to_string());
+    let folder = capture.path().parent().unwrap().to_owned();
+    let looked = everything(&folder);
+    let recording = capture.stop();
+    recording.assert_complete();
+    let end = everything(recording.folder.as_ref().unwrap().path());
+    for bytes in [&looked, &end] {
+        for (number, secret) in secrets.iter().enumerate() {
+            assert!(!leaks(bytes, secret), "secret {number} is there");
+            assert!(!leaks_coded(bytes, secret), "secret {number} is there, coded");
+        }
+        // What is no secret is found in both forms.
+        assert!(leaks(bytes, "/run.parquet") && leaks_coded(bytes, "theme=dark; session="));
+    }
 }

@@ -19,6 +19,8 @@ use crate::{folder, free_port, sources, wait_for};
 pub(crate) enum Kind {
     Go,
     Gunicorn,
+    /// HTTP/2 without TLS.
+    H2c,
     Java,
     Nginx,
     Node,
@@ -43,7 +45,7 @@ impl Kind {
             Self::Gunicorn => &["gunicorn"],
             Self::Java => &["java", "javac"],
             Self::Nginx => &["nginx"],
-            Self::Node => &["node"],
+            Self::Node | Self::H2c => &["node"],
             Self::Python | Self::Echo | Self::Forking | Self::Slow { .. } => &["python3"],
             Self::Ruby => &["ruby"],
         }
@@ -70,6 +72,7 @@ impl Kind {
                 command.args(["nginx", "-c", "nginx.conf", "-e", "error.log", "-p"]).arg(folder)
             }
             Self::Node => command.arg("node").arg(sources.join("node/server.js")).arg(port),
+            Self::H2c => command.arg("node").arg(sources.join("h2c/server.js")).arg(port),
             Self::Python => command.arg("python3").arg(sources.join("python/server.py")).arg(port),
             Self::Ruby => command.arg("ruby").arg(sources.join("ruby/server.rb")).arg(port),
             Self::Forking => command.arg("python3").arg(sources.join("forking/forking.py")).arg(port),

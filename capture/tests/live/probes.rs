@@ -93,7 +93,7 @@ fn seen(record: &Record<'_>) -> Seen {
         Record::Data(data, payload, tail) => {
             let &&Data { direction, call, position, length, .. } = data;
             assert!(tail.is_empty());
-            let direction = if direction == 0 { Direction::Receive } else { Direction::Send };
+            let direction = if direction == 0 { Receive } else { Send };
             let call = Call::ALL.iter().copied().find(|known| *known as u8 == call).unwrap();
             Seen::Data(direction, call, position, length, String::from_utf8_lossy(payload).into_owned())
         }
@@ -268,9 +268,9 @@ c.send(b'first'); c.recv(10); c.send(b'second'); c.close(); time.sleep(0.2)";
         assert_eq!(connection & BY_INODE != 0, probe == Choice::SysExit, "{connection:#x}");
         let wanted = [
             Seen::Open(0, Origin::Found as u8, [String::new(), String::new()]),
-            data(Direction::Send, Call::Sendto, 0, 5, "first"),
-            data(Direction::Receive, Call::Recvfrom, 0, 10, "0123456789"),
-            data(Direction::Send, Call::Sendto, 5, 6, "second"),
+            data(Send, Call::Sendto, 0, 5, "first"),
+            data(Receive, Call::Recvfrom, 0, 10, "0123456789"),
+            data(Send, Call::Sendto, 5, 6, "second"),
         ];
         assert_eq!(seens[..4], wanted, "{probe:?}");
         // Its own end, the peer's, and that of both.

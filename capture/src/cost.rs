@@ -3,7 +3,6 @@
 use std::{fs, os::fd::OwnedFd};
 
 use aya::sys::{Stats, enable_stats};
-use beyla_schema::file::{Cost, ProgramCost};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 
@@ -22,21 +21,20 @@ impl Meter {
     }
 }
 
-/// CPU time and memory of this process and of the loader, so far.
-pub fn of_recorder(loader: u32, programs: Vec<ProgramCost>, written_bytes: u64) -> Cost {
-    let mut cost = Cost { programs, written_bytes, ..Cost::default() };
-    if let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) {
-        let cpu = usage.user_time() + usage.system_time();
-        cost.cpu_ns = cpu.num_nanoseconds().unsigned_abs();
-        // Kibibytes on Linux.
-        cost.memory_bytes = usage.max_rss().unsigned_abs() * 1024;
-    }
-    cost.cpu_ns += cpu_ns(loader).unwrap_or(0);
-    cost
+/// CPU time of this process and of the loader, nanoseconds: a reading of a clock.
+pub fn cpu_ns(loader: u32) -> u64 {
+    let own = getrusage(UsageWho::RUSAGE_SELF)
+        .map_or(0, |usage| (usage.user_time() + usage.system_time()).num_nanoseconds().unsigned_abs());
+    own + of_process(loader).unwrap_or(0)
 }
 
-/// CPU time of another process.
-fn cpu_ns(pid: u32) -> Option<u64> {
+/// Most memory this process had, bytes.
+pub fn memory_bytes() -> u64 {
+    // Kibibytes on Linux.
+    getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.max_rss().unsigned_abs() * 1024)
+}
+
+fn of_process(pid: u32) -> Option<u64> {
     // Unlike most of /proc everybody may read this.
     let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
     text.split_whitespace().next()?.parse().ok()

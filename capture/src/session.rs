@@ -15,7 +15,7 @@ use std::{
 
 use aya::maps::{MapData, RingBuf};
 use beyla_engine::redact::{Description, Policy, redact_text};
-use beyla_schema::file::{ClockSample, Host, Metadata, Probe, VERSION};
+use beyla_schema::file::{ClockSample, Cost, Host, Metadata, Probe, VERSION};
 use tokio::{
     process::{Child, Command},
     signal::unix::{Signal, SignalKind, signal},
@@ -192,6 +192,7 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
         policy: options.policy.clone(),
         probes: attached.probes.clone(),
         loader,
+        cpu_before_ns: cost::cpu_ns(loader),
         progress: Arc::new(Progress::default()),
         _meter: meter,
     };
@@ -317,6 +318,7 @@ struct Facts {
     policy: Policy,
     probes: Vec<Probe>,
     loader: u32,
+    cpu_before_ns: u64,
     progress: Arc<Progress>,
     _meter: Meter,
 }
@@ -342,11 +344,13 @@ impl Facts {
             late_rows: tally.late_rows,
             part: None,
             recovered: false,
-            cost: cost::of_recorder(
-                self.loader,
-                self.progress.programs.get().cloned().unwrap_or_default(),
-                tally.written_bytes,
-            ),
+            cost: Cost {
+                programs: self.progress.programs.get().cloned().unwrap_or_default(),
+                // What it took to load the programs is over, and has nothing to do with how much is recorded.
+                cpu_ns: cost::cpu_ns(self.loader).saturating_sub(self.cpu_before_ns),
+                memory_bytes: cost::memory_bytes(),
+                written_bytes: tally.written_bytes,
+            },
         }
     }
 }

@@ -183,7 +183,6 @@ fn no_secret_of_http2_reaches_a_disk() {
     let folder = capture.path().parent().unwrap().to_owned();
     let looked = everything(&folder);
     let recording = capture.stop();
-    recording.assert_complete();
     let end = everything(recording.folder.as_ref().unwrap().path());
     for bytes in [&looked, &end] {
         for (number, secret) in secrets.iter().enumerate() {

@@ -23,7 +23,7 @@ test *ARGS:
     cargo test --locked {{ ARGS }}
 
 # Kills COUNT captures at random moments under load, and recovers each. Needs root.
-crash COUNT="200" SEED="1":
+crash COUNT="200" SEED="1": build
     BEYLA_LIVE=required BEYLA_CRASHES={{ COUNT }} BEYLA_CRASH_SEED={{ SEED }} \
         cargo test --locked --test live crash -- --nocapture
 

@@ -11,7 +11,7 @@ use caps::{Capability, CapsHashSet};
 use crate::{
     cost::Meter,
     host, privilege,
-    probe::{self, Settings, Sizes},
+    probe::{self, Mode, Settings, Sizes},
     target::Selectors,
 };
 
@@ -105,6 +105,18 @@ fn hooks(lines: &mut Vec<Line>) -> bool {
             }
         });
     }
+    lines.push(match attached.mode {
+        Mode::SockLength => {
+            (Verdict::Yes, "data path".to_owned(), "sock-length: where sockets move bytes".to_owned())
+        }
+        Mode::SysExit => (
+            Verdict::Without,
+            "data path".to_owned(),
+            "sys-exit: at the exit of system calls, for this kernel has no sock_send_length and \
+             sock_recv_length (Linux 6.3)"
+                .to_owned(),
+        ),
+    });
     let (verdict, note) = if meter.measures() {
         (Verdict::Yes, "what the kernel programs cost will be in the file")
     } else {

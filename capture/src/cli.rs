@@ -50,6 +50,7 @@ Examples:
   beyla-analyze run.parquet
       See what was recorded."
 )]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line are independent of each other")]
 pub struct Cli {
     /// Another thing to do than to record.
     #[command(subcommand)]
@@ -108,6 +109,22 @@ pub struct Cli {
     /// Size of the buffer between kernel and recorder: a power of two
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = ring_size)]
     ring_size: u32,
+
+    /// Most processes that are recorded at a time
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().targets, value_parser = entries())]
+    max_targets: u32,
+
+    /// Most connections at a time, where bytes are seen at the exit of system calls
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().connections, value_parser = entries())]
+    max_connections: u32,
+
+    /// Record the unix sockets of the chosen processes too
+    #[arg(long)]
+    unix: bool,
+
+    /// Record the UDP sockets of the chosen processes too: every datagram is a row, no request is made of them
+    #[arg(long)]
+    udp: bool,
 
     /// Where to see the bytes that processes move
     #[arg(long, value_name = "WHERE", value_enum, default_value_t)]
@@ -237,11 +254,22 @@ impl Cli {
                 group_rows: env::var(GROUP_ROWS).ok().and_then(|rows| rows.parse().ok()),
             },
             duration: self.duration,
-            sizes: Sizes { ring_bytes: self.ring_size, snaplen: self.snaplen, ..Sizes::default() },
-            settings: Settings { probe: self.probe, ..Settings::default() },
+            sizes: Sizes {
+                ring_bytes: self.ring_size,
+                snaplen: self.snaplen,
+                targets: self.max_targets,
+                connections: self.max_connections,
+                cpus: None,
+            },
+            settings: Settings { probe: self.probe, udp: self.udp, unix: self.unix },
             quiet: self.quiet,
         })
     }
+}
+
+/// Entries of a table of the kernel.
+fn entries() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=1 << 24)
 }
 
 fn size(text: &str) -> Result<u64, String> {

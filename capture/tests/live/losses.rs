@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use beyla_schema::event::{Body, Event, loses_records};
+use beyla_schema::event::{Body, Change, Event, loses_records};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
@@ -75,6 +75,8 @@ fn record(
 struct Counts {
     /// Rows that the kernel made.
     recorded: u64,
+    /// Those of calls that moved bytes.
+    calls: u64,
     /// What the kernel says it saw, in the end.
     seen: u64,
 }
@@ -82,8 +84,10 @@ struct Counts {
 impl Counts {
     fn add(&mut self, event: &Event<'_>) {
         self.recorded += u64::from(event.cpu != beyla_capture::order::RECORDER);
-        if let Body::Seen(count) = event.body {
-            self.seen = count;
+        match event.body {
+            Body::Seen(count) => self.seen = count,
+            Body::Data(_) => self.calls += 1,
+            _ => {}
         }
     }
 }
@@ -136,6 +140,43 @@ fn a_slow_disk_loses_what_the_recorder_cannot_hold() {
     let pause = Duration::from_micros(400);
     let (recording, counts) = record(pause, command, &["--ring-size", "4MiB"], |_| {});
     assert_adds_up(&recording, &counts, "writer_behind");
+}
+
+#[test]
+fn processes_that_a_tiny_table_has_no_room_for_are_counted() {
+    let Some(_turn) = turn(Machine::Alone, &["python3", "ab"]) else { return };
+    let server = Server::start(Kind::Forking);
+    thread::sleep(Duration::from_millis(300));
+    let pid = server.pid().to_string();
+    let capture = Capture::start(&["--pid", &pid, "--max-targets", "3"]);
+    let url = format!("http://127.0.0.1:{}/", server.port);
+    let load = Command::new("timeout").args(["60", "ab", "-q", "-r", "-c", "16", "-n", "500", &url]).output();
+    assert!(load.unwrap().status.success());
+    let (mut accepted, mut started) = (0, 0);
+    let recording = capture.stop_and(|event| match event.body {
+        Body::Process(process) => started += u64::from(process.change == Some(Change::Start)),
+        Body::Open(_) => accepted += 1,
+        _ => {}
+    });
+    // Each connection has a process of its own. All but the few that had a place are counted, and even they lose
+    // nothing: they serve connections of a listener that belongs to the capture.
+    let lost = recording.stats.losses["targets_full"];
+    assert!(lost >= started - 20, "{lost} of {started} had no place");
+    assert_eq!((started, recording.requests.len() as u64), (accepted, 500));
+}
+
+#[test]
+fn calls_on_connections_that_a_tiny_table_has_no_room_for_are_counted() {
+    let Some(_turn) = turn(Machine::Alone, Kind::Echo.programs()) else { return };
+    let options = ["--probe", "sys-exit", "--max-connections", "2"];
+    let (recording, counts) = record(Duration::ZERO, Command::new(PROGRAM), &options, |_| {});
+    let lost: u64 = recording.stats.losses.values().sum();
+    assert!(recording.stats.losses["storage_full"] > 0, "{:?}", recording.stats.losses);
+    assert_eq!(counts.recorded + lost, counts.seen);
+    // Two connections are recorded as if there were no others; of the others each call is counted.
+    let calls = CONNECTIONS as u64 * 2 * MESSAGES as u64;
+    assert_eq!(counts.calls, calls / 2);
+    assert!((calls / 2..=calls / 2 + 20).contains(&recording.stats.losses["storage_full"]));
 }
 
 /// The library that makes a disk slow.

@@ -23,6 +23,7 @@ mod secrets;
 mod server;
 mod servers;
 mod targets;
+mod transports;
 
 use std::{
     env,

@@ -49,14 +49,16 @@ fn a_process_for_every_connection_is_followed() {
     thread::sleep(Duration::from_millis(300));
     let capture = Capture::of_port(server.port);
     ab(server.port, 1000);
-    let mut started = 0;
-    let recording = capture.stop_and(|event| {
-        started += usize::from(
-            matches!(event.body, Body::Process(process) if process.change == Some(Change::Start)),
-        );
+    let (mut started, mut accepted) = (0, 0);
+    let recording = capture.stop_and(|event| match event.body {
+        Body::Process(process) => started += usize::from(process.change == Some(Change::Start)),
+        Body::Open(_) => accepted += 1,
+        _ => {}
     });
     assert_answered(&recording, 1000);
-    assert_eq!(started, 1000);
+    // A busy ab makes some connections that it has no request for any more.
+    assert!((1000..1010).contains(&accepted), "{accepted} connections");
+    assert_eq!(started, accepted);
 }
 
 #[test]

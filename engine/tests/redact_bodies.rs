@@ -90,7 +90,7 @@ fn content() -> impl Strategy<Value = Content> {
         prop_oneof![Just(1000), Just(4096), Just(32 << 10), Just(100_000), Just(1 << 20), 500..70_000usize]
             .prop_map(Some),
     ];
-    (fill, size, chunk, any::<bool>()).prop_map(|(fill, size, chunk, trailer)| Content {
+    (fill, size, chunk, prop::bool::weighted(0.2)).prop_map(|(fill, size, chunk, trailer)| Content {
         fill,
         size,
         chunk,
@@ -245,8 +245,9 @@ fn assert_kept(tape: &Tape, masked: &Tape) -> usize {
     count
 }
 
-fn policies() -> [Policy; 2] {
-    [Policy::standard(), Policy::standard().headers_only()]
+/// Whether no trailers are sent. After a gap, `headers-only` cannot tell them from a body.
+fn has_plain_ends(turns: &[Turn]) -> bool {
+    turns.iter().flat_map(|turn| &turn.contents).all(|content| content.chunk.is_none() || !content.trailer)
 }
 
 proptest! {
@@ -262,7 +263,9 @@ proptest! {
         if turns.iter().flat_map(|turn| &turn.contents).all(|content| content.chunk.is_none()) {
             prop_assert_eq!(count, 0, "bodies whose length is known");
         }
-        prop_assert_eq!(&was, &requests(&redact(&Policy::standard().headers_only(), &tape)), "headers-only");
+        if has_plain_ends(&turns) {
+            prop_assert_eq!(&was, &requests(&redact(&Policy::standard().headers_only(), &tape)), "headers-only");
+        }
     }
 
     #[test]
@@ -274,8 +277,9 @@ proptest! {
         let large = tape.events.len() - opens;
         tape.events.drain(opens..opens + from.min(large));
         let was = requests(&tape);
-        for policy in policies() {
-            prop_assert_eq!(&was, &requests(&redact(&policy, &tape)), "{}", policy.describe().name);
+        prop_assert_eq!(&was, &requests(&redact(&Policy::standard(), &tape)));
+        if has_plain_ends(&turns) {
+            prop_assert_eq!(&was, &requests(&redact(&Policy::standard().headers_only(), &tape)), "headers-only");
         }
     }
 }

@@ -122,8 +122,8 @@ impl Work<'_> {
         match &mut self.side.protocol {
             Protocol::Text { framer, scanner } => scanner.gap(match framer.gap(count, self.asked) {
                 Gap::Body => Mask::Off,
-                Gap::Chunks => Mask::Unknown { chunks: true },
-                Gap::Unknown => Mask::Unknown { chunks: false },
+                Gap::Chunks => Mask::Chunks,
+                Gap::Unknown => Mask::Unknown,
             }),
             Protocol::Http2(frames) => frames.gap(count),
         }
@@ -150,7 +150,7 @@ impl Work<'_> {
                     out.fill(part.start..part.end - kept);
                     // Whatever goes on after these bytes is a secret until a message plainly begins, but framing.
                     let over = framer.is_between();
-                    scanner.mask = if over { Mask::Unknown { chunks: false } } else { Mask::Off };
+                    scanner.mask = if over { Mask::Unknown } else { Mask::Off };
                 }
                 region => {
                     if region == Region::Other && framer.is_stranger() && is_binary(&bytes[part.clone()]) {

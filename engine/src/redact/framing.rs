@@ -32,8 +32,19 @@ pub(super) struct Framer {
     head: Vec<u8>,
     /// A message was seen.
     spoken: bool,
-    /// The length of the body is in doubt, so that it may end earlier.
-    doubtful: bool,
+    doubt: Doubt,
+    /// The place was lost in chunks, or where chunks may have begun, and no message began since.
+    in_chunks: bool,
+}
+
+/// Whether there is a body at all: the request may have been HEAD, or waits for leave to send it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    None,
+    /// What follows the head will tell.
+    Fresh,
+    /// What followed the head did not tell.
+    Lasting,
 }
 
 /// What the next bytes are.
@@ -184,11 +195,19 @@ impl Framer {
     }
 
     fn new(phase: Phase) -> Self {
-        Self { phase, line: Vec::new(), head: Vec::new(), spoken: false, doubtful: false }
+        Self {
+            phase,
+            line: Vec::new(),
+            head: Vec::new(),
+            spoken: false,
+            doubt: Doubt::None,
+            in_chunks: false,
+        }
     }
 
     /// The other direction has agreed to another protocol.
     pub(super) fn switch(&mut self) {
+        self.in_chunks = false;
         self.enter(Phase::Start(Trust::Switch));
     }
 
@@ -199,7 +218,7 @@ impl Framer {
             Phase::Lost => self.enter(Phase::Start(Trust::Unknown)),
             // A HEAD request that was not seen, or a body that was never sent (RFC 9110 section 10.1.1).
             Phase::Data { .. } | Phase::ChunkSize | Phase::UntilClose
-                if self.doubtful && turned && begins() =>
+                if self.doubt != Doubt::None && turned && begins() =>
             {
                 self.enter(Phase::Start(Trust::Boundary));
             }
@@ -210,7 +229,10 @@ impl Framer {
     /// So many bytes were missed.
     pub(super) fn gap(&mut self, count: u64, asked: &mut Asked) -> Gap {
         // Where there may be no body, it may have been a head.
-        let within = if self.doubtful && self.is_response() { Gap::Unknown } else { Gap::Body };
+        let within = if self.doubt != Doubt::None && self.is_response() { Gap::Unknown } else { Gap::Body };
+        if self.doubt == Doubt::Fresh {
+            self.doubt = Doubt::Lasting;
+        }
         match &mut self.phase {
             Phase::Data { left, .. } if count <= *left => {
                 *left -= count;
@@ -221,16 +243,17 @@ impl Framer {
             Phase::Opaque => return Gap::Body,
             _ => {}
         }
-        let chunks = match self.phase {
+        self.in_chunks = match self.phase {
             Phase::Data { chunk, .. } => chunk,
             Phase::ChunkEnd | Phase::ChunkSize | Phase::Trailer => true,
-            // The rest of the head may announce them.
-            Phase::Line { first: false } => self.is_response(),
+            // The rest of the head may announce them, unless it is that of a protocol switch.
+            Phase::Line { first: false } => head::status(&self.head).is_some_and(|status| status != 101),
+            Phase::Start(Trust::Unknown) | Phase::Lost => self.in_chunks,
             _ => false,
         };
         self.enter(Phase::Start(Trust::Unknown));
         asked.lose(self.is_response());
-        if chunks { Gap::Chunks } else { Gap::Unknown }
+        if self.in_chunks { Gap::Chunks } else { Gap::Unknown }
     }
 
     /// Whether the next byte is to begin a message.
@@ -262,11 +285,14 @@ impl Framer {
             Phase::Data { left, chunk } => {
                 let length = left.min(bytes.len() as u64);
                 self.phase = Phase::Data { left: left - length, chunk };
-                self.doubtful &= self.is_response();
+                self.settle(bytes);
                 self.end_data();
                 step(length as usize, Region::Body)
             }
-            Phase::UntilClose => step(bytes.len(), Region::Body),
+            Phase::UntilClose => {
+                self.settle(bytes);
+                step(bytes.len(), Region::Body)
+            }
             Phase::Opaque | Phase::Lost => step(bytes.len(), Region::Other),
         }
     }
@@ -279,9 +305,19 @@ impl Framer {
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         self.line.clear();
-        if !matches!(phase, Phase::Data { .. } | Phase::ChunkSize | Phase::UntilClose) {
-            self.doubtful = false;
+        if !matches!(phase, Phase::Data { chunk: false, .. } | Phase::ChunkSize | Phase::UntilClose) {
+            self.doubt = Doubt::None;
         }
+    }
+
+    /// Whether there is a body, given `bytes` of it: for responses, that is told by the first of them alone.
+    fn settle(&mut self, bytes: &[u8]) {
+        let unclear = self.is_response() && bytes.iter().zip(b"HTTP/1.").all(|(byte, other)| byte == other);
+        self.doubt = match self.doubt {
+            Doubt::Lasting if self.is_response() => Doubt::Lasting,
+            Doubt::Fresh if unclear => Doubt::Lasting,
+            _ => Doubt::None,
+        };
     }
 
     fn end_data(&mut self) {
@@ -315,6 +351,7 @@ impl Framer {
             Verdict::Not => (Event::None, 0),
         };
         self.line.truncate(known);
+        self.in_chunks &= event == Event::None;
         match (event, trust) {
             (Event::Begins, _) => self.phase = Phase::Line { first: true },
             // Without anything to hide, a line is a message until it is complete and is none.
@@ -458,10 +495,11 @@ impl Framer {
     /// The head is complete: what comes next?
     fn end_head(&mut self, asked: &mut Asked) -> Option<Event> {
         let mut event = Event::None;
-        let mut doubtful = false;
+        let doubtful;
         let phase = if let Some(head) = head::response(&self.head) {
             let (framing, status) = (head.fields.framing(), head.status);
             if status < 200 && status != 101 {
+                doubtful = false;
                 Phase::Start(Trust::Boundary)
             } else {
                 let method = asked.answer();
@@ -489,7 +527,7 @@ impl Framer {
             }
         };
         self.enter(phase);
-        self.doubtful = doubtful;
+        self.doubt = if doubtful { Doubt::Fresh } else { Doubt::None };
         Some(event)
     }
 }

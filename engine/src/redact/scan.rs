@@ -30,12 +30,11 @@ pub(super) enum Mask {
     /// It is in the value of a parameter.
     Query,
     /// It comes after bytes that were missed, and may belong to a secret until the line ends.
-    Unknown {
-        /// Chunks were missed: a `0` may be the last one.
-        chunks: bool,
-    },
+    Unknown,
     /// Likewise, among bytes that are not text: until a message begins.
     Binary,
+    /// It comes after chunks that were missed: it may belong to a secret only if the rest of a head follows.
+    Chunks,
 }
 
 /// One direction of a connection, or one text.
@@ -54,7 +53,7 @@ impl Scanner {
 
     /// For a stream that begins somewhere.
     pub(super) fn found() -> Self {
-        Self { mask: Mask::Unknown { chunks: false }, carry: Vec::new() }
+        Self { mask: Mask::Unknown, carry: Vec::new() }
     }
 
     /// Bytes were missed.
@@ -95,7 +94,7 @@ impl Scanner {
                     }
                     blank
                 }
-                Mask::Line { leading: false } | Mask::Unknown { chunks: false } => self.line(out, at, rest),
+                Mask::Line { leading: false } | Mask::Unknown => self.line(out, at, rest),
                 Mask::LineEnd => {
                     self.mask = if is_blank(rest[0]) { Mask::Line { leading: true } } else { Mask::Off };
                     0
@@ -109,10 +108,7 @@ impl Scanner {
                     }
                     length
                 }
-                Mask::Unknown { chunks: true } => {
-                    self.mask = Mask::Unknown { chunks: false };
-                    usize::from(rest[0] == b'0')
-                }
+                Mask::Chunks => self.after_chunks(out, at, rest),
                 Mask::Binary => {
                     out.fill(at..range.end);
                     rest.len()
@@ -126,7 +122,7 @@ impl Scanner {
         let end = memchr(b'\n', rest);
         let length = end.unwrap_or(rest.len());
         out.fill_line(at..at + length);
-        let unknown = self.mask == Mask::Unknown { chunks: false };
+        let unknown = self.mask == Mask::Unknown;
         if unknown && is_binary(&rest[..length]) {
             self.mask = Mask::Binary;
             return length;
@@ -140,6 +136,34 @@ impl Scanner {
             self.mask = Mask::LineEnd;
         }
         length + 1
+    }
+
+    /// Masks the beginning of `rest`, which follows chunks that were missed, if it may be the end of a field in a head;
+    /// gives its length. Chunks give themselves away by control characters and by what their lines look like.
+    fn after_chunks(&mut self, out: &mut Output<'_>, at: usize, rest: &[u8]) -> usize {
+        let control = rest.iter().position(|&byte| byte.is_ascii_control() && byte != b'\t');
+        let length = control.unwrap_or(rest.len());
+        let feed = match rest[length..] {
+            [] | [b'\r'] => {
+                out.fill(at..at + length);
+                return rest.len();
+            }
+            [b'\r', b'\n', ..] => 2,
+            [b'\n', ..] => 1,
+            _ => 0,
+        };
+        let next = &rest[length + feed..];
+        // The carriage return may be missing too.
+        let cut = length == 0 && feed == 1 && matches!(self.carry[..], [] | [.., b'\r']);
+        let folds = next.first().is_some_and(|byte| is_blank(*byte)) && (feed == 2 || cut);
+        let last = &rest[..length] == b"0" && feed == 2;
+        if feed == 0 || last || !(folds || begins_field(next)) {
+            self.mask = Mask::Off;
+            return 0;
+        }
+        out.fill(at..at + length);
+        self.mask = Mask::LineEnd;
+        length + feed
     }
 
     /// What the last byte of `piece`, a colon or an equals sign, introduces.
@@ -180,6 +204,17 @@ fn named(policy: &Policy, mark: u8, before: &[u8]) -> Mask {
     let start = before.iter().rposition(|&byte| !is_token(byte));
     let secret = start.is_some_and(|start| before[start] == b'\n' && policy.is_header(&before[start + 1..]));
     if secret { Mask::Line { leading: true } } else { Mask::Off }
+}
+
+/// Whether `line` is empty or may begin a header field; it may end anywhere.
+fn begins_field(line: &[u8]) -> bool {
+    let name = line.iter().take_while(|byte| is_token(**byte)).count();
+    match line.get(name) {
+        None => true,
+        Some(b':' | b' ' | b'\t') => name > 0,
+        Some(b'\r' | b'\n') => name == 0,
+        Some(_) => false,
+    }
 }
 
 /// Whether these bytes are no text.

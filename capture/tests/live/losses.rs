@@ -158,11 +158,10 @@ fn processes_that_a_tiny_table_has_no_room_for_are_counted() {
         Body::Open(_) => accepted += 1,
         _ => {}
     });
-    // Each connection has a process of its own. All but the few that had a place are counted, and even they lose
-    // nothing: they serve connections of a listener that belongs to the capture.
+    // Each connection has a process of its own, with one request: recorded, or the process is counted.
     let lost = recording.stats.losses["targets_full"];
-    assert!(lost >= started - 20, "{lost} of {started} had no place");
-    assert_eq!((started, recording.requests.len() as u64), (accepted, 500));
+    assert!(lost > 0);
+    assert_eq!((started, recording.requests.len() as u64 + lost), (accepted, accepted));
 }
 
 #[test]

@@ -71,6 +71,10 @@ bless:
 bench PAIRS="5": build
     bin={{ bin }} ./fixtures/bench.sh {{ PAIRS }}
 
+# Measures what a process pays that a capture has nothing to do with. Needs root.
+bench-bystander PAIRS="5": build
+    bin={{ bin }} ./fixtures/bench-bystander.sh {{ PAIRS }}
+
 # Has DuckDB, another reader, check that captures are what docs/format.md says.
 check-format *FILES="fixtures/*/*.parquet":
     [ -d {{ target }}/python ] || python3 -m venv {{ target }}/python
@@ -84,5 +88,8 @@ test-kernels *KERNELS: build
 # All of the above that must hold before a change lands, with live tests mandatory. Needs root.
 ci: servers check ebpf-fresh
     BEYLA_LIVE=required BEYLA_EBPF_OBJECT={{ fresh_object }} just test
+    BEYLA_PROBE=sys-exit BEYLA_LIVE=required BEYLA_EBPF_OBJECT={{ fresh_object }} just test --test live
+    BEYLA_EBPF_OBJECT={{ fresh_object }} just test-kernels
+    BEYLA_EBPF_OBJECT={{ fresh_object }} PROBE=sys-exit just test-kernels 6.12
     just check-format
     for metrics in fixtures/*/metrics.prom; do promtool check metrics < "$metrics"; done

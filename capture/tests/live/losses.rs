@@ -172,10 +172,12 @@ fn calls_on_connections_that_a_tiny_table_has_no_room_for_are_counted() {
     let lost: u64 = recording.stats.losses.values().sum();
     assert!(recording.stats.losses["storage_full"] > 0, "{:?}", recording.stats.losses);
     assert_eq!(counts.recorded + lost, counts.seen);
-    // Two connections are recorded as if there were no others; of the others each call is counted.
+    // Two connections are recorded as if there were no others, until one ends and another takes its place; every call
+    // on the others is counted, and so is what else happens to them.
     let calls = CONNECTIONS as u64 * 2 * MESSAGES as u64;
-    assert_eq!(counts.calls, calls / 2);
-    assert!((calls / 2..=calls / 2 + 20).contains(&recording.stats.losses["storage_full"]));
+    assert!(counts.calls >= calls / 2);
+    let of_others = calls - counts.calls;
+    assert!((of_others..of_others + 20).contains(&recording.stats.losses["storage_full"]), "{counts:?}");
 }
 
 /// The library that makes a disk slow.

@@ -162,6 +162,10 @@ impl Scanner {
             return 0;
         }
         out.fill(at..at + length);
+        if folds {
+            // The line that continues this one is looked at in the same way.
+            return length + feed + next.iter().take_while(|byte| is_blank(**byte)).count();
+        }
         self.mask = Mask::LineEnd;
         length + feed
     }
@@ -212,7 +216,8 @@ fn begins_field(line: &[u8]) -> bool {
     match line.get(name) {
         None => true,
         Some(b':' | b' ' | b'\t') => name > 0,
-        Some(b'\r' | b'\n') => name == 0,
+        Some(b'\r') => name == 0 && line.get(1).is_none_or(|byte| *byte == b'\n'),
+        Some(b'\n') => name == 0,
         Some(_) => false,
     }
 }

@@ -157,11 +157,13 @@ impl Scanner {
         let cut = length == 0 && feed == 1 && matches!(self.carry[..], [] | [.., b'\r']);
         let folds = next.first().is_some_and(|byte| is_blank(*byte)) && (feed == 2 || cut);
         let last = &rest[..length] == b"0" && feed == 2;
-        if feed == 0 || last || !(folds || begins_field(next)) {
+        if feed == 0 || !(folds || last || begins_field(next)) {
             self.mask = Mask::Off;
             return 0;
         }
-        out.fill(at..at + length);
+        if folds || !last {
+            out.fill(at..at + length);
+        }
         if folds {
             // The line that continues this one is looked at in the same way.
             return length + feed + next.iter().take_while(|byte| is_blank(**byte)).count();

@@ -146,6 +146,30 @@ fn what_may_continue_a_secret_after_a_gap_is_masked_to_the_end_of_its_line() {
 }
 
 #[test]
+fn what_only_looks_like_a_message_after_a_gap_hides_no_gap() {
+    let tape = Tape::accept().blind(RECV, 100).recv("HTTP/1.1").recv("\r\n");
+    let masked = standard(tape.recv("GET /?token=se").blind(RECV, 2).recv("cret HTTP/1.1\r\nX: y\r\n\r\n"));
+    assert!(!text(&masked, RECV).contains("cret"), "{}", text(&masked, RECV));
+}
+
+#[test]
+fn a_secret_in_chunks_that_were_missed_is_told_from_chunks() {
+    let head = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab";
+    let after = |rest: &[u8]| {
+        let masked = standard(Tape::accept().recv(head).blind(RECV, 900).recv(rest));
+        bytes(&masked, RECV)[head.len()..].escape_ascii().to_string()
+    };
+    assert_eq!(after(b"cret\r\nX: y\r\n\r\n"), r"****\r\nX: y\r\n\r\n");
+    assert_eq!(after(b"0\r\n cret\r\n\r\n"), r"*\r\n ****\r\n\r\n");
+    assert_eq!(after(b"\n cret\r\n\r\n"), r"\n ****\r\n\r\n");
+    for chunks in
+        ["0\r\n\r\n", "0\r\nT: v\r\n\r\n", "x\r\n0\r\n\r\n", "x\r\n3e8\r\nyy", "x\x01\r\n\r\n", "a\nb\n"]
+    {
+        assert_eq!(after(chunks.as_bytes()), chunks.as_bytes().escape_ascii().to_string());
+    }
+}
+
+#[test]
 fn binary_bytes_of_unknown_place_are_masked_until_a_message_begins() {
     let tape = Tape::found().recv(b"\x00\x01secret\nsecret").recv(b"secret").recv("GET / HTTP/1.1\r\n\r\n");
     assert_eq!(text(&standard(tape), RECV), format!("{}GET / HTTP/1.1\r\n\r\n", "*".repeat(21)));

@@ -237,7 +237,9 @@ fn assert_kept(tape: &Tape, masked: &Tape) -> usize {
             let Some(last) = was.iter().zip(is).rposition(|(was, is)| was != is) else { continue };
             let show = |bytes: &[u8]| bytes[..bytes.len().min(last + 40)].escape_ascii().to_string();
             assert!(at > 0, "before any gap: {}", show(is));
-            let line = was[..=last].iter().all(|byte| !byte.is_ascii_control());
+            // The gap may be in the end of the line before, which a line in a head may continue.
+            let first = was.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(0);
+            let line = was[first.min(2)..=last].iter().all(|byte| *byte == b'\t' || !byte.is_ascii_control());
             assert!(line, "{of:?}: {} became {}", show(was), show(is));
             count += last + 1;
         }

@@ -32,6 +32,8 @@ pub(super) struct Framer {
     head: Vec<u8>,
     /// A message was seen.
     spoken: bool,
+    /// Nothing was missed of which the place is not known.
+    whole: bool,
     doubt: Doubt,
     /// The place was lost in chunks, or where chunks may have begun, and no message began since.
     in_chunks: bool,
@@ -186,7 +188,7 @@ impl Asked {
 impl Framer {
     /// For a stream whose first byte comes next.
     pub(super) fn begun() -> Self {
-        Self::new(Phase::Start(Trust::Boundary))
+        Self { whole: true, ..Self::new(Phase::Start(Trust::Boundary)) }
     }
 
     /// For a stream that begins somewhere.
@@ -200,6 +202,7 @@ impl Framer {
             line: Vec::new(),
             head: Vec::new(),
             spoken: false,
+            whole: false,
             doubt: Doubt::None,
             in_chunks: false,
         }
@@ -251,6 +254,7 @@ impl Framer {
             Phase::Start(Trust::Unknown) | Phase::Lost => self.in_chunks,
             _ => false,
         };
+        self.whole = false;
         self.enter(Phase::Start(Trust::Unknown));
         asked.lose(self.is_response());
         if self.in_chunks { Gap::Chunks } else { Gap::Unknown }
@@ -442,7 +446,7 @@ impl Framer {
             return Step { length: end + 1, region: Region::Head, event };
         }
         asked.lose(self.is_response());
-        self.enter(if self.spoken { Phase::Lost } else { Phase::Opaque });
+        self.enter(if self.whole && !self.spoken { Phase::Opaque } else { Phase::Lost });
         step(end + 1, Region::Other)
     }
 

@@ -157,11 +157,17 @@ impl Scanner {
         let cut = length == 0 && feed == 1 && matches!(self.carry[..], [] | [.., b'\r']);
         let folds = next.first().is_some_and(|byte| is_blank(*byte)) && (feed == 2 || cut);
         let last = &rest[..length] == b"0" && feed == 2;
-        if feed == 0 || last || !(folds || begins_field(next)) {
+        if feed == 0 || !(folds || last || begins_field(next)) {
             self.mask = Mask::Off;
             return 0;
         }
-        out.fill(at..at + length);
+        if folds || !last {
+            out.fill(at..at + length);
+        }
+        if folds {
+            // The line that continues this one is looked at in the same way.
+            return length + feed + next.iter().take_while(|byte| is_blank(**byte)).count();
+        }
         self.mask = Mask::LineEnd;
         length + feed
     }
@@ -212,7 +218,8 @@ fn begins_field(line: &[u8]) -> bool {
     match line.get(name) {
         None => true,
         Some(b':' | b' ' | b'\t') => name > 0,
-        Some(b'\r' | b'\n') => name == 0,
+        Some(b'\r') => name == 0 && line.get(1).is_none_or(|byte| *byte == b'\n'),
+        Some(b'\n') => name == 0,
         Some(_) => false,
     }
 }

@@ -223,17 +223,17 @@ mod tests {
     }
 
     fn mask(bytes: &[u8], cut: usize) -> Vec<u8> {
-        let (mut masker, mut masked, mut scratch) = (Masker::default(), Vec::new(), Vec::new());
+        let (mut masker, mut output, mut scratch) = (Masker::default(), Vec::new(), Vec::new());
         let mut rest = bytes;
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(cut.min(rest.len()));
             let mut out = Output::new(piece, &mut scratch);
             masker.mask(&mut out, 0..piece.len(), after.is_empty(), &mut All).unwrap();
             out.edit();
-            masked.extend_from_slice(&scratch);
+            output.extend_from_slice(&scratch);
             rest = after;
         }
-        masked
+        output
     }
 
     #[test]

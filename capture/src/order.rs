@@ -141,7 +141,10 @@ struct Held {
 /// Holds records back and releases them in order.
 #[derive(Default)]
 pub struct Order {
+    /// Entries that are held, in order but for those from `sorted` on. What is before `first` is released.
     entries: Vec<Entry>,
+    first: usize,
+    sorted: usize,
     batches: VecDeque<Held>,
     /// Number of the first of `batches`.
     first_batch: u64,
@@ -192,15 +195,24 @@ impl Order {
         self.late
     }
 
+    /// Puts what is new where it belongs: behind what is held, but for the last of it. Keys are unique.
+    fn sort(&mut self) {
+        let (held, new) = self.entries[self.first..].split_at(self.sorted - self.first);
+        if let Some(earliest) = new.iter().map(|entry| entry.key).min() {
+            let stays = self.first + held.partition_point(|entry| entry.key < earliest);
+            self.entries[stays..].sort_by_key(|entry| entry.key);
+        }
+        self.sorted = self.entries.len();
+    }
+
     fn release_until<E>(
         &mut self,
         until: u64,
         mut each: impl FnMut(&Event<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        // Nearly sorted already, which the stable sort takes advantage of; keys are unique.
-        self.entries.sort_by_key(|entry| entry.key);
-        let ready = self.entries.partition_point(|entry| entry.key.0 <= until);
-        for entry in self.entries.drain(..ready) {
+        self.sort();
+        let ready = self.first + self.entries[self.first..].partition_point(|entry| entry.key.0 <= until);
+        for entry in &self.entries[self.first..ready] {
             if entry.key < self.released {
                 self.late += 1;
             }
@@ -216,6 +228,12 @@ impl Order {
                     }
                 }
             }
+        }
+        self.first = ready;
+        // Rarely, for what is held moves to the front.
+        if self.first > self.entries.len() / 2 {
+            self.entries.drain(..self.first);
+            (self.first, self.sorted) = (0, self.entries.len());
         }
         while self.batches.front().is_some_and(|held| held.left == 0) {
             self.batches.pop_front();

@@ -134,14 +134,25 @@ impl Work<'_> {
         let bytes = &out.source()[..range.end];
         let strict = self.policy.masks_bodies();
         let mut at = range.start;
+        // Up to where the scanner has come: the lines of a head are scanned at once.
+        let mut scanned = at;
         while at < range.end {
             let Protocol::Text { framer, scanner } = &mut self.side.protocol else {
                 break;
             };
+            if !framer.is_in_head() {
+                scanner.scan(self.policy, out, range.start, scanned..at);
+                scanned = at;
+            }
             let sure = scanner.mask == Mask::Off;
             let step = framer.step(&bytes[at..], sure, strict, self.asked);
             let part = at..at + step.length;
             at = part.end;
+            if step.region == Region::Head && step.event == Event::None && framer.is_in_head() {
+                continue;
+            }
+            scanner.scan(self.policy, out, range.start, scanned..part.start);
+            scanned = at;
             match step.region {
                 // What may begin a message does not end a secret until it does, but is no part of it either.
                 Region::Start if !sure => {}
@@ -178,7 +189,10 @@ impl Work<'_> {
             }
         }
         match &mut self.side.protocol {
-            Protocol::Text { scanner, .. } => scanner.passed(&bytes[range]),
+            Protocol::Text { scanner, .. } => {
+                scanner.scan(self.policy, out, range.start, scanned..at);
+                scanner.passed(&bytes[range]);
+            }
             Protocol::Http2(frames) => frames.mask(self.policy, out, at..range.end),
         }
     }

@@ -301,6 +301,11 @@ impl Framer {
         }
     }
 
+    /// Whether what comes next is a line of a head: nothing can begin with it, whatever the scanner finds before.
+    pub(super) fn is_in_head(&self) -> bool {
+        matches!(self.phase, Phase::Line { .. })
+    }
+
     /// Whether the message is a response: what is doubtful about its body is so to its end.
     fn is_response(&self) -> bool {
         self.head.starts_with(b"HTTP/")
@@ -469,7 +474,9 @@ impl Framer {
             }
             Phase::Line { first: false } if text.is_empty() => return self.end_head(asked),
             Phase::Line { first: false } => {
-                let name = &text[..memchr(b':', text).unwrap_or(0)];
+                // Most lines are ruled out by their first letter.
+                let may_tell = matches!(text[0].to_ascii_lowercase(), b'c' | b't');
+                let name = if may_tell { &text[..memchr(b':', text).unwrap_or(0)] } else { b"" };
                 let telling = [&b"content-length"[..], b"transfer-encoding"];
                 if telling.iter().any(|telling| telling.eq_ignore_ascii_case(name))
                     && self.head.len() + line.len() <= MAX_KEPT

@@ -77,17 +77,21 @@ enum Endpoint<'a> {
     Unix(&'a str),
 }
 
+/// Numbers of fixed width: they are written for every event, and read hardly ever.
+const CONFIG: config::Configuration<config::LittleEndian, config::Fixint> =
+    config::standard().with_fixed_int_encoding();
+
 /// Appends an event to `output`.
 pub fn encode(event: &Event<'_>, output: &mut Vec<u8>) {
     let Event { ts_ns, cpu, seq, pid, tid, connection, carried, body } = *event;
     let record = Record { ts_ns, cpu, seq, pid, tid, connection, carried, body: body.into() };
     // Writing to memory does not fail, and no type here refuses a value.
-    let _ = bincode::encode_into_std_write(record, output, config::standard());
+    let _ = bincode::encode_into_std_write(record, output, CONFIG);
 }
 
 /// Takes an event off the front of `input`. None when these bytes are none.
 pub fn decode<'a>(input: &mut &'a [u8]) -> Option<Event<'a>> {
-    let (record, length) = bincode::borrow_decode_from_slice(input, config::standard()).ok()?;
+    let (record, length) = bincode::borrow_decode_from_slice(input, CONFIG).ok()?;
     *input = input.get(length..)?;
     let Record { ts_ns, cpu, seq, pid, tid, connection, carried, body } = record;
     Some(Event { ts_ns, cpu, seq, pid, tid, connection, carried, body: body.event()? })

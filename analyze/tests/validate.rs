@@ -75,8 +75,16 @@ fn every_fixture_is_valid() {
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
     let (document, failed) = validate(&root, &files);
     assert_eq!((&document["verdict"], failed), (&"valid".into(), vec![]), "{document:#}");
-    assert_eq!(document["captures"].as_array().unwrap().len(), 5);
-    assert_eq!(check(&document, "identity")["status"], "not_checked");
+    // The last of them is of format 1.0, which does not say what was seen.
+    let captures = document["captures"].as_array().unwrap();
+    let identities: Vec<_> = captures
+        .iter()
+        .map(|capture| {
+            let mut checks = capture["checks"].as_array().unwrap().iter();
+            checks.find(|check| check["name"] == "identity").unwrap()["status"].as_str().unwrap()
+        })
+        .collect();
+    assert_eq!(identities, ["ok", "ok", "ok", "ok", "not_checked"]);
 }
 
 #[test]

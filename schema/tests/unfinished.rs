@@ -229,7 +229,10 @@ fn a_capture_that_goes_on_is_read_up_to_some_moment() {
         while kept.load(Ordering::Acquire) == 0 {
             std::thread::yield_now();
         }
-        for _ in 0..12 {
+        // Often, and for as long as it takes the writer to close a few row groups.
+        let mut reads = 0;
+        while reads < 12 || kept.load(Ordering::Acquire) <= 3000 {
+            reads += 1;
             let least = kept.load(Ordering::Acquire);
             let (count, result) = files.read();
             done.store(result.is_err(), Ordering::Relaxed);
@@ -237,7 +240,6 @@ fn a_capture_that_goes_on_is_read_up_to_some_moment() {
             assert!(count >= least, "{count} of {least}");
         }
         done.store(true, Ordering::Relaxed);
-        assert!(kept.load(Ordering::Acquire) > 3000);
     });
 }
 

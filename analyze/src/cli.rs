@@ -177,8 +177,7 @@ impl Filter {
             Redaction::HeadersOnly => Policy::standard().headers_only(),
             Redaction::None => Policy::none(),
         };
-        let policy = self.redact_header.iter().try_fold(policy, |policy, name| policy.with_header(name))?;
-        self.redact_param.iter().try_fold(policy, |policy, name| policy.with_query_key(name))
+        policy.with_names(&self.redact_header, &self.redact_param)
     }
 }
 

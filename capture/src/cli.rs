@@ -239,8 +239,7 @@ impl Cli {
             Redaction::HeadersOnly => Policy::standard().headers_only(),
             Redaction::None => Policy::none(),
         };
-        let policy = self.redact_header.iter().try_fold(policy, |policy, name| policy.with_header(name))?;
-        let policy = self.redact_param.iter().try_fold(policy, |policy, name| policy.with_query_key(name))?;
+        let policy = policy.with_names(&self.redact_header, &self.redact_param)?;
         Ok(Options {
             policy,
             selectors,

@@ -2,8 +2,9 @@
 //! that looking at other processes needs in the loader.
 
 use std::{
-    fs, io,
-    os::unix::fs::MetadataExt as _,
+    fs::{self, File},
+    io,
+    os::unix::fs::{MetadataExt as _, fchown},
     path::{Path, PathBuf},
 };
 
@@ -69,14 +70,18 @@ impl Identity {
 }
 
 /// The user who called sudo.
-pub fn invoking_user() -> Option<Identity> {
+fn invoking_user() -> Option<Identity> {
     let id = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
-    Uid::effective()
-        .is_root()
-        .then(|| {
-            Some(Identity { user: Uid::from_raw(id("SUDO_UID")?), group: Gid::from_raw(id("SUDO_GID")?) })
-        })
-        .flatten()
+    let user =
+        || Some(Identity { user: Uid::from_raw(id("SUDO_UID")?), group: Gid::from_raw(id("SUDO_GID")?) });
+    Uid::effective().is_root().then(user).flatten()
+}
+
+/// A file that sudo wrote belongs to who called sudo. Where that fails it stays root's.
+pub fn give_to_invoking_user(file: &File) {
+    if let Some(Identity { user, group }) = invoking_user() {
+        let _ = fchown(file, Some(user.as_raw()), Some(group.as_raw()));
+    }
 }
 
 /// What it takes to read /proc of other users' processes and to borrow their sockets.

@@ -5,39 +5,21 @@ mod support;
 
 use beyla_engine::redact::{Policy, Redactor};
 use beyla_engine::{Config, Engine};
-use beyla_schema::event::{Body, Call, Data, Direction, Event, Source};
+use beyla_schema::event::{Body, Data, Direction, Event};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use support::{Collect, Recorded, Seen, Tape, What, event};
+use support::{Collect, Seen, Tape, What};
 
 const RECV: Direction = Direction::Receive;
 const SEND: Direction = Direction::Send;
-
-fn as_event(recorded: &Recorded) -> Event<'_> {
-    let body = match &recorded.what {
-        What::Open(open) => Body::Open(*open),
-        What::Close(close) => Body::Close(*close),
-        What::Data { direction, position, ready_ns, length, payload, tail } => Body::Data(Data {
-            direction: *direction,
-            source: Source::Socket,
-            call: Call::Read,
-            position: *position,
-            ready_ns: *ready_ns,
-            length: *length,
-            payload,
-            tail,
-        }),
-    };
-    event(recorded.ts_ns, recorded.connection, body)
-}
 
 /// The tape as it leaves the redactor. Checks that nothing but bytes has changed, and bytes to masks only.
 fn redact(policy: &Policy, tape: &Tape) -> Tape {
     let mut redactor = Redactor::new(policy);
     let mut tape = tape.clone();
     for recorded in &mut tape.events {
-        let before = as_event(recorded);
+        let before = recorded.event();
         let after = redactor.redact(&before);
         if let (Body::Data(was), Body::Data(is)) = (before.body, after.body) {
             for (was, is) in [(was.payload, is.payload), (was.tail, is.tail)] {
@@ -97,7 +79,7 @@ fn an_event_without_secrets_is_given_back_as_it_is() {
     let tape = Tape::accept().recv("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut redactor = Redactor::new(&Policy::standard());
     for recorded in &tape.events {
-        let before = as_event(recorded);
+        let before = recorded.event();
         let after = redactor.redact(&before);
         if let (Body::Data(before), Body::Data(after)) = (before.body, after.body) {
             assert!(std::ptr::eq(before.payload, after.payload));
@@ -182,10 +164,10 @@ fn connections_beyond_the_limit_are_masked_altogether() {
     let mut redactor = Redactor::new(&Policy::standard()).with_max_connections(1);
     let tape = Tape::accept().recv("GET / HTTP/1.1\r\n\r\n");
     for recorded in &tape.events {
-        redactor.redact(&as_event(recorded));
+        redactor.redact(&recorded.event());
     }
     let data = Tape::bare().recv("GET / HTTP/1.1\r\n\r\n").events.remove(0);
-    let other = Event { connection: 99, ..as_event(&data) };
+    let other = Event { connection: 99, ..data.event() };
     let Body::Data(masked) = redactor.redact(&other).body else { unreachable!() };
     assert!(masked.payload.iter().all(|&byte| byte == b'*'));
 }
@@ -541,7 +523,7 @@ proptest! {
         let mut redactors = policies().map(|policy| Redactor::new(&policy));
         for recorded in &tape.events {
             for redactor in &mut redactors {
-                redactor.redact(&as_event(recorded));
+                redactor.redact(&recorded.event());
             }
         }
     }
@@ -565,7 +547,7 @@ fn speed() {
             let mut tape = Tape::accept().send(head).send(&body);
             let mut redactor = Redactor::new(&policy);
             for recorded in &tape.events {
-                redactor.redact(&as_event(recorded));
+                redactor.redact(&recorded.event());
             }
             let mut data = tape.events.remove(2);
             let begun = std::time::Instant::now();
@@ -574,7 +556,7 @@ fn speed() {
                 if let What::Data { position, length, .. } = &mut data.what {
                     *position += u64::from(*length);
                 }
-                std::hint::black_box(redactor.redact(&as_event(&data)));
+                std::hint::black_box(redactor.redact(&data.event()));
             }
             let rate = (rounds * body.len()) as f64 / begun.elapsed().as_secs_f64() / 1e9;
             println!("{name} {}: {rate:.2} GB/s", policy.describe().name);

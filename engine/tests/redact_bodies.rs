@@ -5,10 +5,10 @@ mod support;
 
 use beyla_engine::redact::{Policy, Redactor};
 use beyla_engine::{Config, Engine};
-use beyla_schema::event::{Body, Call, Data, Direction, Source};
+use beyla_schema::event::{Body, Direction};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use support::{Collect, Seen, Tape, What, event};
+use support::{Collect, Seen, Tape, What};
 
 const RECV: Direction = Direction::Receive;
 const SEND: Direction = Direction::Send;
@@ -179,21 +179,7 @@ fn redact(policy: &Policy, tape: &Tape) -> Tape {
     let mut redactor = Redactor::new(policy);
     let mut tape = tape.clone();
     for recorded in &mut tape.events {
-        let body = match &recorded.what {
-            What::Open(open) => Body::Open(*open),
-            What::Close(close) => Body::Close(*close),
-            What::Data { direction, position, ready_ns, length, payload, tail } => Body::Data(Data {
-                direction: *direction,
-                source: Source::Socket,
-                call: Call::Read,
-                position: *position,
-                ready_ns: *ready_ns,
-                length: *length,
-                payload,
-                tail,
-            }),
-        };
-        let Body::Data(data) = redactor.redact(&event(recorded.ts_ns, recorded.connection, body)).body else {
+        let Body::Data(data) = redactor.redact(&recorded.event()).body else {
             continue;
         };
         let masked = (data.payload.to_vec(), data.tail.to_vec());

@@ -4,12 +4,12 @@
 mod support;
 
 use beyla_engine::redact::{Policy, Redactor};
-use beyla_schema::event::{Body, Call, Data, Direction, Source};
+use beyla_schema::event::{Body, Direction};
 use httlib_hpack::Encoder;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use support::{Tape, What, event};
+use support::Tape;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -18,22 +18,7 @@ fn redact(policy: &Policy, tape: &Tape) -> Vec<Vec<u8>> {
     let mut redactor = Redactor::new(policy);
     let mut calls = Vec::new();
     for recorded in &tape.events {
-        let body = match &recorded.what {
-            What::Open(open) => Body::Open(*open),
-            What::Close(close) => Body::Close(*close),
-            What::Data { direction, position, ready_ns, length, payload, tail } => Body::Data(Data {
-                direction: *direction,
-                source: Source::Socket,
-                call: Call::Read,
-                position: *position,
-                ready_ns: *ready_ns,
-                length: *length,
-                payload,
-                tail,
-            }),
-        };
-        let event = event(recorded.ts_ns, recorded.connection, body);
-        if let Body::Data(after) = redactor.redact(&event).body {
+        if let Body::Data(after) = redactor.redact(&recorded.event()).body {
             calls.push([after.payload, after.tail].concat());
         }
     }

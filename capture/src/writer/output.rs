@@ -4,13 +4,14 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, File, OpenOptions, TryLockError},
     io,
-    os::unix::fs::{OpenOptionsExt as _, fchown},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use beyla_schema::file::Names;
 
 use super::Error;
+use crate::privilege;
 
 /// Where a capture is written to: one file, or the parts of one.
 pub struct Output {
@@ -103,7 +104,7 @@ impl Claim {
             remove(file)?;
             let mut options = OpenOptions::new();
             let file = options.write(true).create_new(true).mode(0o600).open(file)?;
-            give_to_invoking_user(&file);
+            privilege::give_to_invoking_user(&file);
             Ok(file)
         };
         let both = || {
@@ -139,14 +140,6 @@ pub(super) fn publish(file: &File, names: &Names) -> io::Result<u64> {
     fs::rename(&names.partial, &names.path)?;
     remove(&names.journal)?;
     Ok(file.metadata()?.len())
-}
-
-/// A file that sudo wrote belongs to who called sudo. Where that fails it stays root's.
-fn give_to_invoking_user(file: &File) {
-    let id = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
-    if let (Some(user), Some(group)) = (id("SUDO_UID"), id("SUDO_GID")) {
-        let _ = fchown(file, Some(user), Some(group));
-    }
 }
 
 /// The name of a part: `run.0001.parquet` of `run.parquet`.

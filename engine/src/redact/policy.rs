@@ -142,6 +142,12 @@ impl Policy {
         Ok(self)
     }
 
+    /// The values of all these header fields and query parameters are masked too.
+    pub fn with_names(self, headers: &[String], query_keys: &[String]) -> Result<Self, PolicyError> {
+        let policy = headers.iter().try_fold(self, |policy, name| policy.with_header(name))?;
+        query_keys.iter().try_fold(policy, |policy, name| policy.with_query_key(name))
+    }
+
     /// What is stored in the file.
     pub fn describe(&self) -> Description {
         let name = match self.bodies {

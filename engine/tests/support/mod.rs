@@ -214,7 +214,7 @@ impl Tape {
 }
 
 impl Recorded {
-    pub fn push(&self, engine: &mut Engine, sink: &mut impl Sink) {
+    pub fn event(&self) -> Event<'_> {
         let body = match &self.what {
             What::Open(open) => Body::Open(*open),
             What::Close(close) => Body::Close(*close),
@@ -229,7 +229,11 @@ impl Recorded {
                 tail,
             }),
         };
-        engine.push(&event(self.ts_ns, self.connection, body), sink);
+        event(self.ts_ns, self.connection, body)
+    }
+
+    pub fn push(&self, engine: &mut Engine, sink: &mut impl Sink) {
+        engine.push(&self.event(), sink);
     }
 }
 

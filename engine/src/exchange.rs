@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use beyla_schema::request::{EndReason, Kind, Protocol, Request};
+use beyla_schema::request::{EndReason, Kind, Protocol, Request, SpanId, SpanStatus, TraceId};
 use rustc_hash::FxHashMap;
 
 use crate::http1::head::{self, RequestHead};
-use crate::{Config, Sink, Stats};
+use crate::{Config, Sink, Stats, trace};
 
 /// What all connections share.
 #[derive(Debug, Default)]
@@ -55,6 +55,8 @@ pub(crate) struct Exchange {
     pub(crate) ordinal: u64,
     pub(crate) protocol: Protocol,
     text: Text,
+    trace_id: Option<TraceId>,
+    parent_id: Option<SpanId>,
     pub(crate) status: Option<u16>,
     pub(crate) request_bytes: Option<u64>,
     pub(crate) response_bytes: Option<u64>,
@@ -69,8 +71,6 @@ pub(crate) struct Text {
     authority: Span,
     path: Span,
     query: Span,
-    trace_id: Span,
-    parent_id: Span,
 }
 
 impl Exchange {
@@ -83,19 +83,19 @@ impl Exchange {
         mut text: Text,
     ) -> Self {
         let target = head::target(head.method, head.target);
-        let trace = head.fields.traceparent.and_then(head::trace_context);
+        let trace = head.fields.traceparent.and_then(trace::context);
         text.method = text.keep(Some(head.method));
         text.scheme = text.keep(target.scheme);
         text.authority = text.keep(target.authority.or(head.fields.host));
         text.path = text.keep(target.path);
         text.query = text.keep(target.query);
-        text.trace_id = text.keep(trace.map(|(trace, _)| trace));
-        text.parent_id = text.keep(trace.map(|(_, parent)| parent));
         Self {
             first,
             ordinal,
             protocol: head.protocol,
             text,
+            trace_id: trace.map(|(trace, _)| trace),
+            parent_id: trace.map(|(_, parent)| parent),
             status: None,
             request_bytes: body,
             response_bytes: None,
@@ -167,17 +167,23 @@ impl Shared {
             kind: link.kind,
             protocol: exchange.protocol,
             tls: None,
+            tls_match: None,
             method: text.get(text.method),
             scheme: Some(text.get(text.scheme).unwrap_or("http")),
             authority: text.get(text.authority),
             path,
             query: text.get(text.query),
             route: path,
+            user_agent: None,
+            request_type: None,
+            response_type: None,
             status: *status,
             rpc_service: None,
             rpc_method: None,
             rpc_status: None,
+            rpc_message: None,
             error: status.map_or(aborted, |status| status >= failed_from),
+            span_status: SpanStatus::Unset,
             start_ns,
             end_ns,
             // A response can be recorded a moment before its request, by another CPU: no time is negative.
@@ -186,14 +192,19 @@ impl Shared {
             queue_ns: ready_ns.map(|ready| start_ns - ready),
             request_bytes: exchange.request_bytes,
             response_bytes: exchange.response_bytes,
+            request_header_bytes: None,
+            response_header_bytes: None,
+            request_messages: None,
+            response_messages: None,
             client: link.client,
             server: link.server,
             connection: link.connection,
             stream: None,
             ordinal: exchange.ordinal,
-            trace_id: text.get(text.trace_id),
+            trace_id: exchange.trace_id,
             span_id: None,
-            parent_id: text.get(text.parent_id),
+            parent_id: exchange.parent_id,
+            trace_state: None,
             end_reason,
             ended_ns: self.now_ns,
         });

@@ -18,6 +18,7 @@ pub mod red;
 pub mod redact;
 mod stats;
 mod stream;
+mod trace;
 pub mod trace_line;
 
 pub use engine::{Config, Engine, Sink};

@@ -5,7 +5,7 @@ use beyla_engine::prometheus::{Exposition, Names};
 use beyla_engine::red::{Aggregator, Row};
 use beyla_engine::{Sink, trace_line};
 use beyla_schema::event::Clock;
-use beyla_schema::request::{EndReason, Kind, Protocol, Request};
+use beyla_schema::request::{EndReason, Kind, Protocol, Request, SpanStatus};
 
 const MS: u64 = 1_000_000;
 
@@ -18,17 +18,23 @@ fn request(route: &'static str, status: Option<u16>, start_ns: u64, duration_ns:
         kind: Kind::Server,
         protocol: Protocol::Http11,
         tls: None,
+        tls_match: None,
         method: Some("GET"),
         scheme: Some("http"),
         authority: Some("localhost:8080"),
         path: Some(route),
         query: None,
         route: Some(route),
+        user_agent: None,
+        request_type: None,
+        response_type: None,
         status,
         rpc_service: None,
         rpc_method: None,
         rpc_status: None,
+        rpc_message: None,
         error: status.is_none_or(|status| status >= 500),
+        span_status: SpanStatus::Unset,
         start_ns,
         end_ns: answered.then_some(start_ns + duration_ns),
         duration_ns: answered.then_some(duration_ns),
@@ -36,6 +42,10 @@ fn request(route: &'static str, status: Option<u16>, start_ns: u64, duration_ns:
         queue_ns: None,
         request_bytes: Some(0),
         response_bytes: answered.then_some(100),
+        request_header_bytes: None,
+        response_header_bytes: None,
+        request_messages: None,
+        response_messages: None,
         client: "[::1]:40000".parse().ok(),
         server: "[::1]:8080".parse().ok(),
         connection: 1,
@@ -44,6 +54,7 @@ fn request(route: &'static str, status: Option<u16>, start_ns: u64, duration_ns:
         trace_id: None,
         span_id: None,
         parent_id: None,
+        trace_state: None,
         end_reason: if answered { EndReason::Response } else { EndReason::Closed },
         ended_ns: start_ns + duration_ns,
     }

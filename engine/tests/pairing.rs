@@ -401,7 +401,7 @@ fn a_valid_traceparent_gives_trace_and_parent() {
     assert_eq!(with(&format!("00-{trace}-{parent}-01")), (Some(trace.to_owned()), Some(parent.to_owned())));
     let zero = "0".repeat(32);
     for bad in [
-        format!("01-{trace}-{parent}-01"),
+        format!("ff-{trace}-{parent}-01"),
         format!("00-{}-{parent}-01", trace.to_uppercase()),
         format!("00-{zero}-{parent}-01"),
         format!("00-{trace}-{}-01", &zero[..16]),

@@ -9,11 +9,11 @@
 
 pub mod wire;
 
-#[cfg(feature = "std")]
+#[cfg(feature = "file")]
 pub mod arrow;
 #[cfg(feature = "std")]
 pub mod event;
-#[cfg(feature = "std")]
+#[cfg(feature = "file")]
 pub mod file;
 #[cfg(feature = "std")]
 pub mod request;

@@ -1,8 +1,9 @@
 //! Requests: what the engine makes of events, and the rows of the `requests` table.
 
+use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 
-use crate::event::names;
+use crate::event::{Source, names};
 
 /// One request, with its response where there was one.
 ///
@@ -21,7 +22,9 @@ pub struct Request<'a> {
     /// Protocol and version.
     pub protocol: Protocol,
     /// Library the plaintext came from, for TLS connections.
-    pub tls: Option<&'a str>,
+    pub tls: Option<Source>,
+    /// How that plaintext was tied to the connection; None where it was not, or there is none.
+    pub tls_match: Option<TlsMatch>,
     /// Method as sent.
     pub method: Option<&'a str>,
     /// `http` or `https`.
@@ -34,6 +37,12 @@ pub struct Request<'a> {
     pub query: Option<&'a str>,
     /// Path after the route rules.
     pub route: Option<&'a str>,
+    /// What the client calls itself.
+    pub user_agent: Option<&'a str>,
+    /// Content type of the request, as sent.
+    pub request_type: Option<&'a str>,
+    /// Content type of the response, as sent.
+    pub response_type: Option<&'a str>,
     /// HTTP status.
     pub status: Option<u16>,
     /// gRPC service.
@@ -42,8 +51,12 @@ pub struct Request<'a> {
     pub rpc_method: Option<&'a str>,
     /// gRPC status.
     pub rpc_status: Option<u32>,
+    /// What came with it, percent-encoding taken off.
+    pub rpc_message: Option<&'a str>,
     /// Failed by the rules of `docs/metrics.md`.
     pub error: bool,
+    /// The status of the span by the OpenTelemetry conventions, which differ for gRPC servers.
+    pub span_status: SpanStatus,
     /// First byte read (server) or written (client); monotonic nanoseconds.
     pub start_ns: u64,
     /// Last byte of the response; monotonic nanoseconds.
@@ -58,6 +71,14 @@ pub struct Request<'a> {
     pub request_bytes: Option<u64>,
     /// Body bytes of the response, likewise.
     pub response_bytes: Option<u64>,
+    /// Bytes of the request's head as sent, trailers not counted. Of HTTP/2, of its header block.
+    pub request_header_bytes: Option<u64>,
+    /// Bytes of the head of the final response, likewise.
+    pub response_header_bytes: Option<u64>,
+    /// gRPC messages of the client.
+    pub request_messages: Option<u64>,
+    /// gRPC messages of the server.
+    pub response_messages: Option<u64>,
     /// Address of the side that sent the request.
     pub client: Option<SocketAddr>,
     /// Address of the side that answered.
@@ -68,12 +89,14 @@ pub struct Request<'a> {
     pub stream: Option<u32>,
     /// Position of the request on its connection, from 0.
     pub ordinal: u64,
-    /// W3C trace id, 32 hexadecimal digits.
-    pub trace_id: Option<&'a str>,
-    /// Span id of this request, 16 hexadecimal digits.
-    pub span_id: Option<&'a str>,
-    /// Span id of the caller, 16 hexadecimal digits.
-    pub parent_id: Option<&'a str>,
+    /// W3C trace id: that of `traceparent`, of the request that made this one, or made up from the capture.
+    pub trace_id: Option<TraceId>,
+    /// Span id of this request, made up from the capture.
+    pub span_id: Option<SpanId>,
+    /// Span id of the caller, where it is known.
+    pub parent_id: Option<SpanId>,
+    /// `tracestate`, as sent.
+    pub trace_state: Option<&'a str>,
     /// Why there is no more to this request.
     pub end_reason: EndReason,
     /// When that was known; monotonic nanoseconds. Requests are ordered by `(ended_ns, connection, ordinal)`.
@@ -100,6 +123,46 @@ pub enum Protocol {
     Http2,
     /// gRPC over HTTP/2.
     Grpc,
+    /// gRPC-Web, over any HTTP.
+    GrpcWeb,
+}
+
+/// How the plaintext of a TLS library was tied to the connection that carried it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TlsMatch {
+    /// The kernel saw the calls of the socket within those of the library.
+    Nested,
+    /// One connection alone moved ciphertext when the library moved plaintext.
+    Time,
+}
+
+/// The status of a span (OpenTelemetry, HTTP and gRPC conventions): `Ok` is for people to set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SpanStatus {
+    /// Nothing is wrong.
+    Unset,
+    /// It failed, and not by a fault of its client.
+    Error,
+}
+
+/// A trace id: 16 bytes, shown as 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TraceId(pub [u8; 16]);
+
+/// A span id: 8 bytes, shown as 16 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SpanId(pub [u8; 8]);
+
+impl Display for TraceId {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl Display for SpanId {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
 }
 
 /// Why a request ended.
@@ -120,7 +183,15 @@ pub enum EndReason {
 }
 
 names!(pub Kind { Server = "server", Client = "client" });
-names!(pub Protocol { Http10 = "http/1.0", Http11 = "http/1.1", Http2 = "http/2", Grpc = "grpc" });
+names!(pub Protocol {
+    Http10 = "http/1.0",
+    Http11 = "http/1.1",
+    Http2 = "http/2",
+    Grpc = "grpc",
+    GrpcWeb = "grpc-web",
+});
+names!(pub TlsMatch { Nested = "nested", Time = "time" });
+names!(pub SpanStatus { Unset = "unset", Error = "error" });
 names!(pub EndReason {
     Response = "response",
     Reset = "reset",

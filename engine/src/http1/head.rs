@@ -317,16 +317,3 @@ pub(crate) fn target<'a>(method: &[u8], target: &'a [u8]) -> Target<'a> {
     parts.query = query;
     parts
 }
-
-/// The trace id and the parent id of a `traceparent` field (W3C Trace Context, version 00).
-pub(crate) fn trace_context(value: &[u8]) -> Option<(&[u8], &[u8])> {
-    let id = |part: &[u8]| {
-        part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-            && part.iter().any(|&byte| byte != b'0')
-    };
-    let (trace, rest) = value.strip_prefix(b"00-")?.split_at_checked(32)?;
-    let (parent, flags) = rest.strip_prefix(b"-")?.split_at_checked(16)?;
-    let flags = flags.strip_prefix(b"-")?;
-    let flags_good = flags.len() == 2 && flags.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    (id(trace) && id(parent) && flags_good).then_some((trace, parent))
-}

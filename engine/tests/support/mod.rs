@@ -328,8 +328,8 @@ impl Sink for Collect {
             server: request.server.map(|address| address.to_string()),
             connection: request.connection,
             ordinal: request.ordinal,
-            trace_id: text(request.trace_id),
-            parent_id: text(request.parent_id),
+            trace_id: request.trace_id.map(|id| id.to_string()),
+            parent_id: request.parent_id.map(|id| id.to_string()),
             end_reason: request.end_reason,
             ended_ns: request.ended_ns,
         });

@@ -4,16 +4,16 @@ pub mod events;
 pub mod requests;
 mod words;
 
-use std::{fmt::Write as _, net::IpAddr};
+use std::fmt::{Display, Write as _};
 
 use arrow::array::StringBuilder;
 
-/// Appends an address as text.
-fn append_ip(values: &mut StringBuilder, ip: Option<IpAddr>) {
-    match ip {
-        Some(ip) => {
+/// Appends the text of a value.
+fn append_text(values: &mut StringBuilder, value: Option<impl Display>) {
+    match value {
+        Some(value) => {
             // Writing to a StringBuilder cannot fail; the empty value ends what was written.
-            let _ = write!(values, "{ip}");
+            let _ = write!(values, "{value}");
             values.append_value("");
         }
         None => values.append_null(),

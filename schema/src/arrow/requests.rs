@@ -13,8 +13,11 @@ use arrow::{
     error::ArrowError,
 };
 
-use super::append_ip;
-use crate::{event::Clock, request::Request};
+use super::append_text;
+use crate::{
+    event::{self, Clock},
+    request::{Request, SpanId, TlsMatch, TraceId},
+};
 
 /// A request and what is known of the file it came from.
 #[derive(Clone, Copy)]
@@ -39,6 +42,8 @@ pub struct Source {
 enum Get {
     Text(for<'r> fn(&Row<'r>) -> Option<&'r str>),
     Address(fn(&Row<'_>) -> Option<SocketAddr>),
+    Trace(fn(&Row<'_>) -> Option<TraceId>),
+    Span(fn(&Row<'_>) -> Option<SpanId>),
     Int(fn(&Row<'_>) -> Option<u64>),
     Bool(fn(&Row<'_>) -> bool),
     /// Monotonic nanoseconds, shown as wall time.
@@ -56,18 +61,24 @@ const COLUMNS: &[(&str, Get)] = &[
     ("goroutine", Get::Int(|_| None)),
     ("kind", Get::Text(|row| Some(row.request.kind.name()))),
     ("protocol", Get::Text(|row| Some(row.request.protocol.name()))),
-    ("tls", Get::Text(|row| row.request.tls)),
+    ("tls", Get::Text(|row| row.request.tls.map(event::Source::name))),
+    ("tls_match", Get::Text(|row| row.request.tls_match.map(TlsMatch::name))),
     ("method", Get::Text(|row| row.request.method)),
     ("scheme", Get::Text(|row| row.request.scheme)),
     ("authority", Get::Text(|row| row.request.authority)),
     ("path", Get::Text(|row| row.request.path)),
     ("query", Get::Text(|row| row.request.query)),
     ("route", Get::Text(|row| row.request.route)),
+    ("user_agent", Get::Text(|row| row.request.user_agent)),
+    ("request_type", Get::Text(|row| row.request.request_type)),
+    ("response_type", Get::Text(|row| row.request.response_type)),
     ("status", Get::Int(|row| row.request.status.map(u64::from))),
     ("rpc_service", Get::Text(|row| row.request.rpc_service)),
     ("rpc_method", Get::Text(|row| row.request.rpc_method)),
     ("rpc_status", Get::Int(|row| row.request.rpc_status.map(u64::from))),
+    ("rpc_message", Get::Text(|row| row.request.rpc_message)),
     ("error", Get::Bool(|row| row.request.error)),
+    ("span_status", Get::Text(|row| Some(row.request.span_status.name()))),
     ("start_time", Get::Time(|row| Some(row.request.start_ns))),
     ("end_time", Get::Time(|row| row.request.end_ns)),
     ("duration_ms", Get::Millis(|row| row.request.duration_ns)),
@@ -75,6 +86,10 @@ const COLUMNS: &[(&str, Get)] = &[
     ("queue_ms", Get::Millis(|row| row.request.queue_ns)),
     ("request_bytes", Get::Int(|row| row.request.request_bytes)),
     ("response_bytes", Get::Int(|row| row.request.response_bytes)),
+    ("request_header_bytes", Get::Int(|row| row.request.request_header_bytes)),
+    ("response_header_bytes", Get::Int(|row| row.request.response_header_bytes)),
+    ("request_messages", Get::Int(|row| row.request.request_messages)),
+    ("response_messages", Get::Int(|row| row.request.response_messages)),
     ("client_address", Get::Address(|row| row.request.client)),
     ("client_port", Get::Int(|row| row.request.client.map(|address| address.port().into()))),
     ("server_address", Get::Address(|row| row.request.server)),
@@ -82,9 +97,10 @@ const COLUMNS: &[(&str, Get)] = &[
     ("connection", Get::Int(|row| Some(row.request.connection))),
     ("stream", Get::Int(|row| row.request.stream.map(u64::from))),
     ("ordinal", Get::Int(|row| Some(row.request.ordinal))),
-    ("trace_id", Get::Text(|row| row.request.trace_id)),
-    ("span_id", Get::Text(|row| row.request.span_id)),
-    ("parent_id", Get::Text(|row| row.request.parent_id)),
+    ("trace_id", Get::Trace(|row| row.request.trace_id)),
+    ("span_id", Get::Span(|row| row.request.span_id)),
+    ("parent_id", Get::Span(|row| row.request.parent_id)),
+    ("trace_state", Get::Text(|row| row.request.trace_state)),
     ("end_reason", Get::Text(|row| Some(row.request.end_reason.name()))),
 ];
 
@@ -99,7 +115,7 @@ fn some_id(id: u32) -> Option<u64> {
 impl Get {
     fn data_type(self) -> DataType {
         match self {
-            Self::Text(_) | Self::Address(_) => DataType::Utf8,
+            Self::Text(_) | Self::Address(_) | Self::Trace(_) | Self::Span(_) => DataType::Utf8,
             Self::Int(_) => DataType::Int64,
             Self::Bool(_) => DataType::Boolean,
             Self::Time(_) => DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
@@ -117,6 +133,8 @@ pub fn schema() -> SchemaRef {
 enum Column {
     Text(StringBuilder, for<'r> fn(&Row<'r>) -> Option<&'r str>),
     Address(StringBuilder, fn(&Row<'_>) -> Option<SocketAddr>),
+    Trace(StringBuilder, fn(&Row<'_>) -> Option<TraceId>),
+    Span(StringBuilder, fn(&Row<'_>) -> Option<SpanId>),
     Int(Int64Builder, fn(&Row<'_>) -> Option<u64>),
     Bool(BooleanBuilder, fn(&Row<'_>) -> bool),
     Time(TimestampNanosecondBuilder, fn(&Row<'_>) -> Option<u64>),
@@ -128,6 +146,8 @@ impl Column {
         match get {
             Get::Text(get) => Self::Text(StringBuilder::new(), get),
             Get::Address(get) => Self::Address(StringBuilder::new(), get),
+            Get::Trace(get) => Self::Trace(StringBuilder::new(), get),
+            Get::Span(get) => Self::Span(StringBuilder::new(), get),
             Get::Int(get) => Self::Int(Int64Builder::new(), get),
             Get::Bool(get) => Self::Bool(BooleanBuilder::new(), get),
             Get::Time(get) => Self::Time(TimestampNanosecondBuilder::new().with_timezone("UTC"), get),
@@ -138,7 +158,9 @@ impl Column {
     fn append(&mut self, row: &Row<'_>) {
         match self {
             Self::Text(values, get) => values.append_option(get(row)),
-            Self::Address(values, get) => append_ip(values, get(row).map(|address| address.ip())),
+            Self::Address(values, get) => append_text(values, get(row).map(|address| address.ip())),
+            Self::Trace(values, get) => append_text(values, get(row)),
+            Self::Span(values, get) => append_text(values, get(row)),
             Self::Int(values, get) => values.append_option(get(row).map(|value| value as i64)),
             Self::Bool(values, get) => values.append_value(get(row)),
             Self::Time(values, get) => {
@@ -152,7 +174,10 @@ impl Column {
 
     fn finish(&mut self) -> ArrayRef {
         match self {
-            Self::Text(values, _) | Self::Address(values, _) => Arc::new(values.finish()),
+            Self::Text(values, _)
+            | Self::Address(values, _)
+            | Self::Trace(values, _)
+            | Self::Span(values, _) => Arc::new(values.finish()),
             Self::Int(values, _) => Arc::new(values.finish()),
             Self::Bool(values, _) => Arc::new(values.finish()),
             Self::Time(values, _) => Arc::new(values.finish()),
@@ -213,7 +238,7 @@ mod tests {
     use arrow::{array::AsArray, datatypes::Int64Type};
 
     use super::*;
-    use crate::request::{EndReason, Kind, Protocol};
+    use crate::request::{EndReason, Kind, Protocol, SpanStatus};
 
     fn request() -> Request<'static> {
         Request {
@@ -223,17 +248,23 @@ mod tests {
             kind: Kind::Server,
             protocol: Protocol::Http11,
             tls: None,
+            tls_match: None,
             method: Some("GET"),
             scheme: Some("http"),
             authority: Some("localhost:8080"),
             path: Some("/a"),
             query: None,
             route: Some("/a"),
+            user_agent: Some("curl/8"),
+            request_type: None,
+            response_type: None,
             status: Some(200),
             rpc_service: None,
             rpc_method: None,
             rpc_status: None,
+            rpc_message: None,
             error: false,
+            span_status: SpanStatus::Unset,
             start_ns: 5,
             end_ns: Some(1_500_005),
             duration_ns: Some(1_500_000),
@@ -241,14 +272,19 @@ mod tests {
             queue_ns: None,
             request_bytes: Some(0),
             response_bytes: Some(3),
+            request_header_bytes: Some(80),
+            response_header_bytes: Some(90),
+            request_messages: None,
+            response_messages: None,
             client: Some(([127, 0, 0, 1], 5000).into()),
             server: Some(([127, 0, 0, 1], 8080).into()),
             connection: 42,
             stream: None,
             ordinal: 0,
-            trace_id: None,
-            span_id: None,
+            trace_id: Some(TraceId([0xab; 16])),
+            span_id: Some(SpanId([1; 8])),
             parent_id: None,
+            trace_state: None,
             end_reason: EndReason::Response,
             ended_ns: 1_500_005,
         }
@@ -263,6 +299,7 @@ mod tests {
         assert_eq!(batch.schema(), schema());
         let text = |name: &str| batch.column_by_name(name).unwrap().as_string::<i32>().value(0).to_owned();
         assert_eq!((text("service"), text("client_address")), ("shop".into(), "127.0.0.1".into()));
+        assert_eq!((text("trace_id"), text("span_id")), ("ab".repeat(16), "01".repeat(8)));
         let int = |name: &str| batch.column_by_name(name).unwrap().as_primitive::<Int64Type>().value(0);
         assert_eq!((int("status"), int("server_port"), int("connection")), (200, 8080, 42));
         assert_eq!(batch.column_by_name("queue_ms").unwrap().null_count(), 1);
@@ -278,7 +315,7 @@ mod tests {
             let names = batch.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
             (names, batch.num_rows())
         };
-        assert_eq!(names(&[9, 2]), (vec!["method".to_owned(), "service".to_owned()], 2));
+        assert_eq!(names(&[10, 2]), (vec!["method".to_owned(), "service".to_owned()], 2));
         assert_eq!(names(&[]), (vec![], 2));
         assert!(Builder::new(Source::default(), Some(&[COLUMNS.len()])).is_err());
     }

@@ -13,7 +13,7 @@ use arrow::{
 
 use super::{Kind, schema};
 use crate::{
-    arrow::{append_ip, words::WordsBuilder},
+    arrow::{append_text, words::WordsBuilder},
     event::{Body, Call, Change, Clock, Close, Data, Direction, Endpoint, Event, Process, Source, Transport},
 };
 
@@ -87,7 +87,7 @@ impl EndpointBuilder {
             Endpoint::Unix(path) => set_text(&mut self.address, row, path),
             Endpoint::Inet(address) => {
                 self.address.append_nulls(row - self.address.len());
-                append_ip(&mut self.address, Some(address.ip()));
+                append_text(&mut self.address, Some(address.ip()));
                 set(&mut self.port, row, address.port());
             }
         }

@@ -69,11 +69,18 @@ impl Body {
         }
     }
 
-    /// Passes over captured bytes.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Progress {
+    /// Passes over captured bytes. Hands out what they have of the body itself.
+    pub(crate) fn feed(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8])) -> Progress {
         match self {
-            Self::Chunked { state, total } => chunks(state, total, bytes),
-            _ => self.skip(bytes.len() as u64),
+            Self::Chunked { state, total } => chunks(state, total, bytes, each),
+            _ => {
+                let progress = self.skip(bytes.len() as u64);
+                each(match progress {
+                    Progress::Done(used) => &bytes[..used as usize],
+                    _ => bytes,
+                });
+                progress
+            }
         }
     }
 
@@ -100,7 +107,7 @@ impl Body {
 }
 
 /// Walks over chunks (RFC 9112 section 7.1); a bare line feed ends a line too.
-fn chunks(state: &mut Chunk, total: &mut u64, bytes: &[u8]) -> Progress {
+fn chunks(state: &mut Chunk, total: &mut u64, bytes: &[u8], mut each: impl FnMut(&[u8])) -> Progress {
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         at += 1;
@@ -128,6 +135,7 @@ fn chunks(state: &mut Chunk, total: &mut u64, bytes: &[u8]) -> Progress {
             },
             Chunk::Data { left } => {
                 let take = left.min((bytes.len() - at + 1) as u64);
+                each(&bytes[at - 1..at - 1 + take as usize]);
                 at += take as usize - 1;
                 *total = total.saturating_add(take);
                 Chunk::Data { left: left - take }

@@ -4,15 +4,11 @@
 //! Such a response is parked until the request comes, and dropped if it was a response to nothing.
 
 use std::mem;
-use std::ops::ControlFlow::{self, Continue};
+use std::ops::ControlFlow::{self, Break, Continue};
 
-use super::{Context, Pairing, Phase, Side, head, trim_blank};
-use crate::exchange::Moment;
+use super::{Leave, Pairing, Phase, begins_settings, head, is_tls, trim_blank};
+use crate::exchange::{Context, EARLY_NS, Moment, Side};
 use crate::stream::Call;
-
-/// How much later than its response a request may be recorded. A client's reading thread can be ahead of its
-/// writing thread by as long as the scheduler holds the latter back.
-const EARLY_NS: u64 = 10_000_000;
 
 /// Calls kept of responses that came before their request.
 const MAX_PARKED: usize = 8;
@@ -41,7 +37,12 @@ impl Pairing {
                 return Continue(());
             }
             if !head::may_be_response(bytes) {
-                return self.refuse(Side::Response, cx);
+                let fresh = self.begun && self.requests == 0 && self.request.buffer.is_empty();
+                if fresh && begins_settings(call.head) != Some(false) {
+                    self.leave = Leave::Http2(Vec::new());
+                    return Break(());
+                }
+                return self.refuse(Side::Response, is_tls(bytes), cx);
             }
         }
         let size = self.parked.iter().map(Parked::size).sum::<usize>() + call.head.len() + call.tail.len();
@@ -70,14 +71,19 @@ impl Pairing {
         let now = cx.now;
         let parked = mem::take(&mut self.parked);
         cx.shared.memory -= parked.iter().map(Parked::size).sum::<usize>();
+        let mut flow = Continue(());
         for parked in parked {
+            if flow.is_break() {
+                cx.shared.stats.opaque_bytes += parked.size() as u64;
+                continue;
+            }
             cx.now = parked.now;
             let call =
                 Call { head: &parked.head, hidden: parked.hidden, tail: &parked.tail, ..Call::default() };
-            self.pass(Side::Response, &call, cx)?;
+            flow = self.pass(Side::Response, &call, cx);
         }
         cx.now = now;
-        Continue(())
+        flow
     }
 
     /// Gives up a response that came without a request.

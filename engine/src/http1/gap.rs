@@ -6,7 +6,8 @@ use std::ops::ControlFlow::{self, Break, Continue};
 use beyla_schema::request::EndReason;
 
 use super::body::Progress;
-use super::{Context, Pairing, Phase, Side, head};
+use super::{Leave, Pairing, Phase, head};
+use crate::exchange::{Context, Side};
 
 impl Pairing {
     /// The boundaries of messages are not known from here on.
@@ -33,10 +34,14 @@ impl Pairing {
         }
     }
 
-    /// Bytes in the place of a head are none.
-    pub(super) fn refuse(&mut self, side: Side, cx: &mut Context<'_>) -> ControlFlow<()> {
+    /// Bytes in the place of a head are none, but perhaps TLS.
+    pub(super) fn refuse(&mut self, side: Side, tls: bool, cx: &mut Context<'_>) -> ControlFlow<()> {
         if self.begun && self.requests == 0 {
-            cx.shared.stats.not_http_connections += 1;
+            if tls {
+                self.leave = Leave::Tls;
+            } else {
+                cx.shared.stats.not_http_connections += 1;
+            }
             self.end(EndReason::Gap, cx);
             return Break(());
         }
@@ -46,6 +51,9 @@ impl Pairing {
 
     /// Passes over `count` bytes that are missing: within a call, whose time is theirs too, or before one.
     pub(super) fn missing(&mut self, side: Side, count: u64, within_call: bool, cx: &mut Context<'_>) {
+        if let Some(messages) = self.messages(side) {
+            messages.skip(count);
+        }
         let reader = self.reader(side);
         match &mut reader.phase {
             Phase::Body(body) => {
@@ -90,7 +98,7 @@ impl Pairing {
         match side {
             Side::Request => {
                 if let Some(head) = head::request(lines) {
-                    self.ask(&head, None, cx);
+                    self.ask(&head, None, None, cx);
                     if !within_call {
                         // Its response may have come already.
                         self.lose(Side::Response, cx);

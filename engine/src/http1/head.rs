@@ -51,7 +51,15 @@ pub(crate) struct ResponseHead<'a> {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fields<'a> {
     pub(crate) host: Option<&'a [u8]>,
+    pub(crate) user_agent: Option<&'a [u8]>,
+    pub(crate) content_type: Option<&'a [u8]>,
+    pub(crate) upgrade: Option<&'a [u8]>,
+    pub(crate) grpc_status: Option<&'a [u8]>,
+    pub(crate) grpc_message: Option<&'a [u8]>,
+    /// Several are none (W3C Trace Context section 3.2).
     pub(crate) traceparent: Option<&'a [u8]>,
+    /// The first few are one (section 3.3).
+    pub(crate) tracestates: [Option<&'a [u8]>; 4],
     length: Option<Result<u64, Contradiction>>,
     coding: Option<Coding>,
 }
@@ -241,7 +249,19 @@ impl<'a> Fields<'a> {
         // The length of the name rules out nearly every field.
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.host = self.host.or(Some(value())),
-            11 if name.eq_ignore_ascii_case(b"traceparent") => self.traceparent = Some(value()),
+            7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = Some(value()),
+            10 if name.eq_ignore_ascii_case(b"user-agent") => self.user_agent = Some(value()),
+            10 if name.eq_ignore_ascii_case(b"tracestate") => {
+                if let Some(free) = self.tracestates.iter_mut().find(|state| state.is_none()) {
+                    *free = Some(value());
+                }
+            }
+            11 if name.eq_ignore_ascii_case(b"traceparent") => {
+                self.traceparent = Some(if self.traceparent.is_none() { value() } else { b"" });
+            }
+            11 if name.eq_ignore_ascii_case(b"grpc-status") => self.grpc_status = Some(value()),
+            12 if name.eq_ignore_ascii_case(b"content-type") => self.content_type = Some(value()),
+            12 if name.eq_ignore_ascii_case(b"grpc-message") => self.grpc_message = Some(value()),
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 for item in value().split(|&byte| byte == b',') {
                     let length = number(item.trim_ascii()).ok_or(Contradiction);

@@ -12,12 +12,13 @@ mod queue;
 
 use std::collections::VecDeque;
 use std::mem;
-use std::ops::ControlFlow::{self, Continue};
+use std::ops::ControlFlow::{self, Break, Continue};
 
 use beyla_schema::request::EndReason;
 
-use crate::Sink;
-use crate::exchange::{Exchange, Link, Moment, Shared};
+use crate::grpc::Messages;
+use crate::exchange::{Context, Exchange, Moment, Shared, Side};
+use crate::http2::frame::{PREFACE, begins_settings};
 use crate::stream::Call;
 use body::{Body, Progress};
 use early::Parked;
@@ -26,20 +27,29 @@ use head::Framing;
 /// Buffers above this size are not kept for the next message.
 const SPARE_CAPACITY: usize = 4096;
 
-/// The part a direction plays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    Request,
-    Response,
+/// What a connection goes on with after it was HTTP/1.x, or was taken for it.
+#[derive(Debug, Default)]
+pub(crate) enum Leave {
+    /// Something that is not decoded.
+    #[default]
+    Opaque,
+    /// TLS: the call and all that follow are ciphertext.
+    Tls,
+    /// HTTP/2 from the first byte: these of requests were taken already, of the running call none.
+    Http2(Vec<u8>),
+    /// HTTP/2 after an upgrade (RFC 7540 section 3.2).
+    Upgrade(Box<Upgrade>),
 }
 
-/// What a call is worked on with.
-pub(crate) struct Context<'a> {
-    pub(crate) link: Link,
-    /// The call whose bytes are read; an earlier one when a parked call is made up for.
-    pub(crate) now: Moment,
-    pub(crate) shared: &'a mut Shared,
-    pub(crate) sink: &'a mut dyn Sink,
+/// An upgrade to HTTP/2.
+#[derive(Debug)]
+pub(crate) struct Upgrade {
+    /// The request that is answered in HTTP/2.
+    pub(crate) exchange: Exchange,
+    /// What the call with the end of the 101 has behind it.
+    pub(crate) rest: Vec<u8>,
+    pub(crate) hidden: u64,
+    pub(crate) tail: Vec<u8>,
 }
 
 /// The state of a connection that speaks HTTP/1.x.
@@ -61,6 +71,7 @@ pub(crate) struct Pairing {
     interleaved: bool,
     /// Requests were given up since the last call of a response, which may still answer them.
     unanswered: bool,
+    leave: Leave,
 }
 
 /// One direction.
@@ -75,6 +86,8 @@ struct Reader {
     last_ns: u64,
     /// The message was found by its looks, not by the end of the one before.
     found: bool,
+    /// The body of the message is one of gRPC messages.
+    messages: bool,
 }
 
 /// What the next bytes of a direction are.
@@ -93,7 +106,7 @@ enum Phase {
 
 impl Reader {
     fn new(phase: Phase) -> Self {
-        Self { phase, buffer: Vec::new(), first: Moment::default(), last_ns: 0, found: false }
+        Self { phase, buffer: Vec::new(), first: Moment::default(), last_ns: 0, found: false, messages: false }
     }
 
     /// A call that begins like a message is taken for one.
@@ -134,7 +147,18 @@ impl Pairing {
             responses: 0,
             interleaved: false,
             unanswered: false,
+            leave: Leave::Opaque,
         }
+    }
+
+    /// What the connection goes on with, after a call broke.
+    pub(crate) fn leave(&mut self) -> Leave {
+        mem::take(&mut self.leave)
+    }
+
+    /// Whether another protocol may be found here: nothing says yet that this is HTTP/1.x.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        !self.begun && self.responses == 0
     }
 
     /// Whether a response was seen.
@@ -188,7 +212,7 @@ impl Pairing {
 
     /// Forgets everything: what was taken for requests was none.
     pub(crate) fn abandon(&mut self, shared: &mut Shared) {
-        self.pending.drain(..).for_each(|exchange| shared.release(exchange));
+        self.pending.drain(..).for_each(|exchange| shared.discard(exchange));
         self.request.clear(shared);
         self.response.clear(shared);
         *self = Self { requests: self.requests, ..Self::found() };
@@ -199,7 +223,13 @@ impl Pairing {
         if call.seen == 0 {
             self.recognise(side, call.head, cx);
         }
-        self.feed(side, call.head, cx)?;
+        if let Break(()) = self.feed(side, call.head, cx) {
+            if let Leave::Upgrade(upgrade) = &mut self.leave {
+                upgrade.hidden = call.hidden;
+                upgrade.tail = call.tail.to_vec();
+            }
+            return Break(());
+        }
         let mut end = call.head;
         if call.hidden > 0 {
             self.missing(side, call.hidden, true, cx);
@@ -254,36 +284,72 @@ impl Pairing {
     fn feed(&mut self, side: Side, mut bytes: &[u8], cx: &mut Context<'_>) -> ControlFlow<()> {
         while !bytes.is_empty() {
             let reader = self.reader(side);
+            let before = bytes.len();
             match &mut reader.phase {
                 Phase::Head => bytes = self.head(side, bytes, cx)?,
-                Phase::Body(body) => {
-                    reader.last_ns = cx.now.ts_ns;
-                    match body.feed(bytes) {
-                        Progress::More => return Continue(()),
-                        Progress::Done(used) => {
-                            let total = body.bytes();
-                            bytes = &bytes[used as usize..];
-                            self.finish(side, Some(total), cx);
-                        }
-                        Progress::Lost => self.lose(side, cx),
-                    }
-                }
-                Phase::Hidden => return Continue(()),
+                Phase::Body(_) => bytes = self.body(side, bytes, cx),
                 // The first call after a request in doubt was to begin its response.
                 Phase::Seek if side == Side::Response => self.lose(side, cx),
-                Phase::Seek | Phase::Lost => {
+                Phase::Hidden | Phase::Seek | Phase::Lost => {
                     cx.shared.stats.unparsed_bytes += bytes.len() as u64;
                     return Continue(());
                 }
             }
+            cx.shared.stats.parsed_bytes += (before - bytes.len()) as u64;
         }
         Continue(())
+    }
+
+    /// Reads bytes of a body; gives back those after it.
+    fn body<'b>(&mut self, side: Side, bytes: &'b [u8], cx: &mut Context<'_>) -> &'b [u8] {
+        let mut messages = self.messages(side).map(mem::take);
+        let reader = self.reader(side);
+        let Phase::Body(body) = &mut reader.phase else { return bytes };
+        reader.last_ns = cx.now.ts_ns;
+        let progress = body.feed(bytes, |content| {
+            if let Some(messages) = &mut messages {
+                messages.feed(content);
+            }
+        });
+        let total = body.bytes();
+        if let (Some(messages), Some(place)) = (messages, self.messages(side)) {
+            *place = messages;
+        }
+        match progress {
+            Progress::More => &[],
+            Progress::Done(used) => {
+                self.finish(side, Some(total), cx);
+                &bytes[used as usize..]
+            }
+            Progress::Lost => {
+                self.lose(side, cx);
+                bytes
+            }
+        }
+    }
+
+    /// Where the gRPC messages of the body that is read are counted, if it has any.
+    fn messages(&mut self, side: Side) -> Option<&mut Messages> {
+        if !self.reader(side).messages {
+            return None;
+        }
+        match side {
+            Side::Request => self.pending.back_mut().map(|exchange| &mut exchange.rpc.request),
+            Side::Response => self.pending.front_mut().map(|exchange| &mut exchange.rpc.response),
+        }
     }
 
     /// Reads bytes of a head; gives back those after it.
     fn head<'b>(&mut self, side: Side, bytes: &'b [u8], cx: &mut Context<'_>) -> ControlFlow<(), &'b [u8]> {
         let unasked = side == Side::Response && self.pending.is_empty();
+        let fresh = self.begun && self.requests == 0 && side == Side::Request;
         let reader = self.reader(side);
+        if fresh && is_preface(&reader.buffer, bytes) {
+            let before = mem::take(&mut reader.buffer);
+            cx.shared.memory -= before.len();
+            self.leave = Leave::Http2(before);
+            return Break(());
+        }
         if !reader.buffer.is_empty() {
             return self.rest_of_head(side, bytes, cx);
         }
@@ -300,7 +366,9 @@ impl Pairing {
         }
         match head::end(bytes, 0) {
             Some(end) => {
-                self.message(side, &bytes[..end], cx)?;
+                let flow = self.message(side, &bytes[..end], cx);
+                self.left_behind(&bytes[end..]);
+                flow?;
                 Continue(&bytes[end..])
             }
             None => self.rest_of_head(side, bytes, cx),
@@ -325,13 +393,16 @@ impl Pairing {
             let reader = self.reader(side);
             reader.buffer = buffer;
             reader.clear(cx.shared);
+            let rest = &bytes[end - known..];
+            self.left_behind(rest);
             flow?;
-            return Continue(&bytes[end - known..]);
+            return Continue(rest);
         }
         // Looked at again only where the answer can change: in the method, and at the end of the line.
         let telling = known < SPARE_CAPACITY && (known < 64 || bytes.contains(&b'\n'));
-        if telling && !side.may_begin(&reader.buffer) {
-            self.refuse(side, cx)?;
+        if telling && !may_begin(side, &reader.buffer) {
+            let tls = is_tls(&reader.buffer);
+            self.refuse(side, tls, cx)?;
             return Continue(bytes);
         }
         if room < bytes.len() || cx.shared.memory > cx.shared.config.max_memory {
@@ -341,8 +412,16 @@ impl Pairing {
         Continue(&[])
     }
 
+    /// What follows the head of an upgrade in its call.
+    fn left_behind(&mut self, rest: &[u8]) {
+        if let Leave::Upgrade(upgrade) = &mut self.leave {
+            upgrade.rest = rest.to_vec();
+        }
+    }
+
     /// Takes a complete head.
     fn message(&mut self, side: Side, head: &[u8], cx: &mut Context<'_>) -> ControlFlow<()> {
+        let bytes = Some(head.len() as u64);
         match side {
             Side::Request => match head::request(head) {
                 Some(head) if !self.request.found || head::is_registered(head.method) => {
@@ -352,28 +431,38 @@ impl Pairing {
                         Framing::Chunked => (Phase::Body(Body::chunked()), None),
                         Framing::Coded | Framing::Invalid => (Phase::Seek, None),
                     };
-                    self.ask(&head, body, cx);
+                    self.ask(&head, bytes, body, cx);
                     self.request.phase = phase;
                     Continue(())
                 }
-                _ => self.refuse(side, cx),
+                _ => self.refuse(side, false, cx),
             },
             Side::Response => match head::response(head) {
-                Some(head) => self.answer(&head, cx),
-                None => self.refuse(side, cx),
+                Some(head) => self.answer(&head, bytes, cx),
+                None => self.refuse(side, false, cx),
             },
         }
     }
 }
 
-impl Side {
-    /// Whether a message of this side may begin like this.
-    fn may_begin(self, bytes: &[u8]) -> bool {
-        match self {
-            Self::Request => head::may_be_request(bytes),
-            Self::Response => head::may_be_response(bytes),
-        }
+/// Whether a message of this side may begin like this.
+fn may_begin(side: Side, bytes: &[u8]) -> bool {
+    match side {
+        Side::Request => head::may_be_request(bytes),
+        Side::Response => head::may_be_response(bytes),
     }
+}
+
+/// Whether a client begins with the preface of HTTP/2: its first line is enough.
+fn is_preface(before: &[u8], bytes: &[u8]) -> bool {
+    const LINE: usize = b"PRI * HTTP/2.0\r\n".len();
+    let (first, second) = PREFACE[..LINE].split_at(before.len().min(LINE));
+    before.starts_with(first) && bytes.starts_with(second)
+}
+
+/// Whether a connection begins with a TLS handshake (RFC 8446 section 5.1).
+fn is_tls(bytes: &[u8]) -> bool {
+    matches!(bytes, [22] | [22, 3, ..])
 }
 
 fn trim_blank(bytes: &[u8]) -> &[u8] {

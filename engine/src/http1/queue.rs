@@ -3,16 +3,23 @@
 use std::mem;
 use std::ops::ControlFlow::{self, Break, Continue};
 
-use beyla_schema::request::EndReason;
+use beyla_schema::request::{EndReason, Protocol};
 
 use super::body::Body;
-use super::head::{Framing, RequestHead, ResponseHead};
-use super::{Context, Pairing, Phase, Side};
-use crate::exchange::Exchange;
+use super::head::{self, Framing, RequestHead, ResponseHead};
+use super::{Leave, Pairing, Phase, Upgrade};
+use crate::exchange::{Context, Exchange, Side, Text};
+use crate::{grpc, trace};
 
 impl Pairing {
-    /// Queues a request, whose body has so many bytes if that is known already.
-    pub(super) fn ask(&mut self, head: &RequestHead<'_>, body: Option<u64>, cx: &mut Context<'_>) {
+    /// Queues a request, whose head and body have so many bytes if that is known already.
+    pub(super) fn ask(
+        &mut self,
+        head: &RequestHead<'_>,
+        header: Option<u64>,
+        body: Option<u64>,
+        cx: &mut Context<'_>,
+    ) {
         let first = self.request.first;
         // In any of these states the next response may belong to another request than this one.
         let in_doubt = match self.response.phase {
@@ -25,9 +32,13 @@ impl Pairing {
             // The client asks again, so the response of unknown end is over.
             self.lose(Side::Response, cx);
         }
-        let exchange = Exchange::new(self.requests, first, head, body, cx.shared.text());
+        let mut exchange = Exchange::new(first, self.requests, head.protocol, cx.shared);
+        exchange.request_bytes = body;
+        exchange.request_header_bytes = header;
+        self.request.messages = describe(&mut exchange, head);
         self.requests += 1;
-        let fits = cx.shared.hold(&exchange) && self.pending.len() < cx.shared.config.max_pending;
+        let fits =
+            cx.shared.hold(&mut exchange, &cx.link) && self.pending.len() < cx.shared.config.max_pending;
         self.pending.push_back(exchange);
         if mem::take(&mut self.request.found) {
             self.drop_parked(cx);
@@ -44,16 +55,30 @@ impl Pairing {
     }
 
     /// Takes the head of a response to the oldest request.
-    pub(super) fn answer(&mut self, head: &ResponseHead<'_>, cx: &mut Context<'_>) -> ControlFlow<()> {
+    pub(super) fn answer(
+        &mut self,
+        head: &ResponseHead<'_>,
+        header: Option<u64>,
+        cx: &mut Context<'_>,
+    ) -> ControlFlow<()> {
         let Some(exchange) = self.pending.front_mut() else {
             return Continue(());
         };
         self.responses += 1;
         self.response.last_ns = cx.now.ts_ns;
         let status = head.status;
+        if status == 101 && head.fields.upgrade.is_some_and(|to| to.eq_ignore_ascii_case(b"h2c")) {
+            if let Some(exchange) = self.pending.pop_front() {
+                let (rest, tail) = (Vec::new(), Vec::new());
+                self.leave = Leave::Upgrade(Box::new(Upgrade { exchange, rest, hidden: 0, tail }));
+            }
+            self.end(EndReason::Gap, cx);
+            return Break(());
+        }
         if status == 101 || (exchange.is("CONNECT") && (200..300).contains(&status)) {
             exchange.status = Some(status);
             exchange.response_bytes = Some(0);
+            exchange.response_header_bytes = header;
             self.settle(EndReason::ProtocolSwitch, Some(cx.now.ts_ns), cx);
             self.end(EndReason::Gap, cx);
             return Break(());
@@ -63,6 +88,15 @@ impl Pairing {
             return Continue(());
         }
         exchange.status = Some(status);
+        exchange.response_header_bytes = header;
+        exchange.texts.set_some(Text::ResponseType, head.fields.content_type);
+        if let Some(status) = head.fields.grpc_status.filter(|_| exchange.protocol == Protocol::GrpcWeb) {
+            exchange.rpc.set_status(status);
+            exchange.texts.set_some(Text::RpcMessage, head.fields.grpc_message.map(grpc::message).as_deref());
+        }
+        let web = exchange.protocol == Protocol::GrpcWeb;
+        self.response.messages = web && head.fields.content_type.and_then(grpc::kind) == Some(grpc::Kind::Web);
+        cx.shared.count(exchange);
         let bodiless = exchange.is("HEAD") || matches!(status, 204 | 304);
         match head.fields.framing() {
             _ if bodiless => self.finish(Side::Response, Some(0), cx),
@@ -87,10 +121,14 @@ impl Pairing {
                 {
                     last.request_bytes = body;
                 }
+                self.request.messages = false;
             }
             Side::Response => {
                 let Some(exchange) = self.pending.front_mut() else { return };
                 exchange.response_bytes = body;
+                if mem::take(&mut self.response.messages) {
+                    exchange.read_trailers();
+                }
                 let call = exchange.first.call;
                 self.settle(EndReason::Response, Some(cx.now.ts_ns), cx);
                 self.interleaved |= self.pending.front().is_some_and(|next| next.first.call != call);
@@ -112,4 +150,24 @@ impl Pairing {
         }
         self.pending.shrink_to(64);
     }
+}
+
+/// Takes from a head what the row of its request says. True when the body consists of gRPC messages.
+fn describe(exchange: &mut Exchange, head: &RequestHead<'_>) -> bool {
+    let (target, fields) = (head::target(head.method, head.target), &head.fields);
+    let texts = &mut exchange.texts;
+    texts.set(Text::Method, head.method);
+    texts.set_some(Text::Scheme, target.scheme);
+    texts.set_some(Text::Authority, target.authority.or(fields.host));
+    texts.set_some(Text::Path, target.path);
+    texts.set_some(Text::Query, target.query);
+    texts.set_some(Text::UserAgent, fields.user_agent);
+    texts.set_some(Text::RequestType, fields.content_type);
+    fields.tracestates.iter().flatten().for_each(|state| texts.append(Text::TraceState, state));
+    exchange.trace(fields.traceparent.and_then(trace::context));
+    let kind = fields.content_type.and_then(grpc::kind);
+    if matches!(kind, Some(grpc::Kind::Web | grpc::Kind::WebText)) {
+        exchange.protocol = Protocol::GrpcWeb;
+    }
+    kind == Some(grpc::Kind::Web)
 }

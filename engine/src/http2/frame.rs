@@ -1,5 +1,9 @@
 //! Frames (RFC 9113 sections 4 and 6): heads, and where header blocks lie in payloads.
 
+use std::ops::Range;
+
+use crate::exchange::Side;
+
 /// What a client sends first (RFC 9113 section 3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -32,6 +36,8 @@ pub mod kind {
 
 /// Flags of frames (RFC 9113 section 6).
 pub mod flag {
+    /// The sender is done with the stream.
+    pub const END_STREAM: u8 = 0x1;
     /// The header block ends with this frame.
     pub const END_HEADERS: u8 = 0x4;
     /// The payload begins with the length of the padding it ends with.
@@ -100,6 +106,24 @@ impl Head {
         matches!(self.kind, kind::DATA | kind::HEADERS | kind::PUSH_PROMISE) && self.has(flag::PADDED)
     }
 
+    /// Where in `payload`, which is whole, the header block or its part lies. None when padding leaves no room for it.
+    pub fn fragment(&self, payload: &[u8]) -> Option<Range<usize>> {
+        let padding = match payload.first() {
+            Some(&padding) if self.is_padded() => usize::from(padding),
+            _ => 0,
+        };
+        let start = self.block_prefix() as usize + usize::from(self.is_padded());
+        let end = payload.len().checked_sub(padding)?;
+        (start <= end).then_some(start..end)
+    }
+
+    /// The stream that `payload`, which is whole, promises (RFC 9113 section 6.6).
+    pub fn promised(&self, payload: &[u8]) -> Option<u32> {
+        let at = usize::from(self.is_padded());
+        let stream = payload.get(at..at + 4).filter(|_| self.kind == kind::PUSH_PROMISE)?;
+        Some(stream.iter().fold(0, |stream, &byte| stream << 8 | u32::from(byte)) & 0x7fff_ffff)
+    }
+
     /// Whether an endpoint may send this: lengths and streams are what the type asks for (RFC 9113 section 6).
     /// Types that are not known are passed over (section 5.5).
     pub fn is_legal(&self) -> bool {
@@ -160,6 +184,41 @@ pub fn begins_frames(bytes: &[u8]) -> bool {
         }
     }
     true
+}
+
+/// Which side sends a header block that begins like this: the first field of both is one that the other cannot have,
+/// and has a place in the static table (RFC 7541 appendix A). None: it cannot be told.
+fn side_of_block(block: &[u8]) -> Option<Side> {
+    let first = *block.iter().find(|byte| !matches!(byte, 0x20..0x40))?;
+    let index = match first {
+        0x80.. => first & 0x7f,
+        0x40..0x80 => first & 0x3f,
+        _ => first & 0x0f,
+    };
+    match index {
+        1..=7 => Some(Side::Request),
+        8..=14 => Some(Side::Response),
+        _ => None,
+    }
+}
+
+/// Which side sends `bytes`, those of one call, that begin with frames in a stream whose boundaries are not known: the
+/// first header block among them tells.
+pub(crate) fn side(bytes: &[u8]) -> Option<Side> {
+    if !begins_frames(bytes) {
+        return None;
+    }
+    let mut rest = bytes;
+    for _ in 0..MAX_WALK {
+        let (head, payload) = rest.split_first_chunk::<HEAD>()?;
+        let head = Head::parse(head);
+        if head.kind == kind::HEADERS {
+            let start = head.block_prefix() as usize + usize::from(head.is_padded());
+            return side_of_block(payload.get(start..)?);
+        }
+        rest = payload.get(head.length as usize..)?;
+    }
+    None
 }
 
 /// Whether `bytes`, the first of a direction, are or may become the SETTINGS frame that a server begins with. None:

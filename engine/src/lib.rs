@@ -16,6 +16,7 @@ mod intern;
 pub mod prometheus;
 pub mod red;
 pub mod redact;
+pub mod route;
 mod stats;
 mod stream;
 mod trace;

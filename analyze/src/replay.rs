@@ -227,9 +227,10 @@ pub fn replay_all(captures: Vec<Capture>, consumer: &mut impl Consumer, progress
     let mut progress = Progress::new(captures.iter().map(Capture::rows).sum(), progress);
     let mut summaries = Vec::new();
     for recording in recordings(captures, |capture| capture.reader.metadata()) {
-        let mut engine = Engine::new(Config::default());
-        let mut before = Stats::default();
         let mut parts = recording.into_iter().peekable();
+        let capture_id = parts.peek().map_or(0, |capture| capture.metadata().number());
+        let mut engine = Engine::new(Config { capture_id, ..Config::default() });
+        let mut before = Stats::default();
         while let Some(Capture { source, mut reader }) = parts.next() {
             consumer.begin(&source);
             let Pumped { range, ended, damage } = pump(&mut reader, &mut engine, consumer, &mut progress);

@@ -1,92 +1,75 @@
-//! One connection: who it links, which side the captured process is on, and which protocol decodes it.
+//! One connection: who it links, the bytes of its socket, and the plaintext of its TLS session if there is one.
 
 use std::net::SocketAddr;
 
 use beyla_schema::event::{Close, Data, Direction, Event, Open, Origin, Source, Transport};
-use beyla_schema::request::{EndReason, Kind};
+use beyla_schema::request::{EndReason, Kind, TlsMatch};
 
 use crate::Sink;
-use crate::exchange::{Link, Moment, Shared};
-use crate::http1::{self, Pairing, Side};
-use crate::stream::Stream;
+use crate::exchange::Shared;
+use crate::layer::{Ends, Layer};
 
 /// State of a connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    id: u64,
-    local: Option<SocketAddr>,
-    remote: Option<SocketAddr>,
-    received: Stream,
-    sent: Stream,
-    calls: u64,
-    role: Role,
-    state: State,
-    /// The peer has sent its last byte.
-    peer_done: bool,
+    ends: Ends,
+    /// The part of the captured process, from how the connection was made.
+    kind: Option<Kind>,
+    /// Seen since it was made.
+    whole: bool,
+    socket: Layer,
+    plain: Option<Box<Plain>>,
+    /// When the ciphertext arrived that the next plaintext is made of.
+    ready_ns: Option<u64>,
 }
 
-/// Who asks and who answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    /// Not known: no request was recognised yet.
-    Unknown,
-    /// Taken from the direction of what looks like a request, until a response agrees.
-    Assumed(Kind),
-    /// Known from how the connection was made.
-    Known(Kind),
-}
-
+/// The plaintext of a TLS session.
 #[derive(Debug)]
-enum State {
-    /// HTTP/1.x, until the bytes say otherwise.
-    Http1(Box<Pairing>),
-    /// Not decoded: another protocol, from the beginning or by a switch.
-    Opaque,
+pub(crate) struct Plain {
+    layer: Layer,
+    source: Source,
+    how: Option<TlsMatch>,
+    /// What its events call it, when that is not the connection.
+    pub(crate) session: Option<u64>,
 }
 
 impl Connection {
     /// A connection of which nothing is known: as if found in its middle.
     pub(crate) fn new(id: u64) -> Self {
         Self {
-            id,
-            local: None,
-            remote: None,
-            received: Stream::FOUND,
-            sent: Stream::FOUND,
-            calls: 0,
-            role: Role::Unknown,
-            state: State::Http1(Box::new(Pairing::found())),
-            peer_done: false,
+            ends: Ends { connection: id, local: None, remote: None, tls: None },
+            kind: None,
+            whole: false,
+            socket: Layer::found(),
+            plain: None,
+            ready_ns: None,
         }
     }
 
     /// Learns the addresses; and, if nothing has moved yet, that every byte from here on will be seen. What is
     /// `carried` over from another part of the capture may have moved bytes there.
     pub(crate) fn open(&mut self, open: &Open<'_>, carried: bool) {
-        self.local = open.local.inet().map(canonical);
-        self.remote = open.remote.inet().map(canonical);
+        self.ends.local = open.local.inet().map(canonical);
+        self.ends.remote = open.remote.inet().map(canonical);
         if open.transport == Transport::Udp {
-            self.state = State::Opaque;
+            self.socket.close_eyes();
             return;
         }
-        let kind = match open.origin {
+        self.kind = match open.origin {
             Origin::Accept => Some(Kind::Server),
             Origin::Connect => Some(Kind::Client),
             Origin::Found => None,
         };
-        if let (Some(kind), Role::Unknown) = (kind, self.role) {
-            self.role = Role::Known(kind);
+        if let Some(kind) = self.kind {
+            self.socket.play(kind);
         }
-        if self.calls == 0 && !carried {
-            self.received = Stream::BEGUN;
-            self.sent = Stream::BEGUN;
-            if kind.is_some() {
-                self.state = State::Http1(Box::new(Pairing::begun()));
-            }
+        if !carried {
+            self.whole = self.kind.is_some();
+            self.socket.begin(self.whole);
         }
     }
 
-    /// Takes the bytes of one call.
+    /// Takes the bytes of one call: of the socket, or of a TLS library.
     pub(crate) fn data(
         &mut self,
         event: &Event<'_>,
@@ -94,126 +77,95 @@ impl Connection {
         shared: &mut Shared,
         sink: &mut dyn Sink,
     ) {
-        if data.source != Source::Socket {
-            shared.stats.undecoded_bytes += u64::from(data.length);
+        if data.source == Source::Socket {
+            self.socket.data(event, data, data.ready_ns, &self.ends, shared, sink);
+            if data.direction == Direction::Receive && self.socket.is_tls() {
+                self.ready_ns = self.ready_ns.or(data.ready_ns);
+            }
             return;
         }
-        self.calls += 1;
-        let stream = match data.direction {
-            Direction::Receive => &mut self.received,
-            Direction::Send => &mut self.sent,
+        if self.plain.is_none() {
+            let how = (self.ends.connection == event.connection).then_some(TlsMatch::Nested);
+            let mut layer = Layer::found();
+            if self.whole && data.position == 0 {
+                layer.begin(true);
+            }
+            self.unwrap(Box::new(Plain { layer, source: data.source, how, session: None }), shared, sink);
+        }
+        let ready_ns = match data.direction {
+            Direction::Receive => data.ready_ns.or(self.ready_ns.take()),
+            Direction::Send => None,
         };
-        let call = stream.advance(data);
-        shared.stats.gap_bytes = shared.stats.gap_bytes.saturating_add(call.lost);
-        shared.stats.truncated_bytes += call.hidden;
-        shared.stats.duplicate_bytes += call.seen;
-        self.assume_role(data.direction, if call.seen == 0 { call.head } else { b"" }, shared);
-        let Some(link) = self.link() else {
-            shared.stats.unparsed_bytes += (call.head.len() + call.tail.len()) as u64;
-            return;
-        };
-        let State::Http1(pairing) = &mut self.state else {
-            shared.stats.opaque_bytes += u64::from(data.length) - call.seen;
-            return;
-        };
-        let now = Moment {
-            ts_ns: event.ts_ns,
-            ready_ns: data.ready_ns,
-            pid: event.pid,
-            tid: event.tid,
-            call: self.calls,
-        };
-        let mut context = http1::Context { link, now, shared, sink };
-        if pairing.call(side(link.kind, data.direction), &call, &mut context).is_break() {
-            self.state = State::Opaque;
+        let ends = self.plain_ends();
+        if let Some(plain) = &mut self.plain {
+            plain.layer.data(event, data, ready_ns, &ends, shared, sink);
         }
     }
 
-    /// For a connection found in its middle: takes a call that begins like a request for one.
-    fn assume_role(&mut self, direction: Direction, call: &[u8], shared: &mut Shared) {
-        let State::Http1(pairing) = &mut self.state else { return };
-        let assumed = match self.role {
-            Role::Known(_) => return,
-            Role::Assumed(_) if pairing.has_answered() => return,
-            Role::Assumed(kind) => Some(kind),
-            Role::Unknown => None,
-        };
-        let kind = match direction {
-            Direction::Receive => Kind::Server,
-            Direction::Send => Kind::Client,
-        };
-        // What was taken for a request may have been a body that looks like one: until a response agrees, a
-        // request the other way counts more.
-        if assumed != Some(kind) && http1::head::begins_request_line(call) {
-            pairing.abandon(shared);
-            self.role = Role::Assumed(kind);
+    /// This is the plaintext of the connection.
+    pub(crate) fn unwrap(&mut self, mut plain: Box<Plain>, shared: &mut Shared, sink: &mut dyn Sink) {
+        self.socket.is_ciphertext(&self.ends, shared, sink);
+        if let Some(kind) = self.kind {
+            plain.layer.play(kind);
         }
+        self.plain = Some(plain);
     }
 
-    fn link(&self) -> Option<Link> {
-        let (Role::Assumed(kind) | Role::Known(kind)) = self.role else {
-            return None;
-        };
-        let (client, server) = match kind {
-            Kind::Server => (self.remote, self.local),
-            Kind::Client => (self.local, self.remote),
-        };
-        Some(Link { connection: self.id, kind, client, server })
+    /// Takes the plaintext away from what stands for its connection, to be that of a connection: it was tied to it by
+    /// time.
+    pub(crate) fn into_plain(self) -> Option<Box<Plain>> {
+        let mut plain = self.plain?;
+        plain.how = Some(TlsMatch::Time);
+        plain.session = Some(self.ends.connection);
+        Some(plain)
+    }
+
+    /// Whether it moves ciphertext of which the plaintext is not known.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.plain.is_none() && self.socket.is_tls()
+    }
+
+    /// What the events of its TLS session call it, when that is not the connection.
+    pub(crate) fn session(&self) -> Option<u64> {
+        self.plain.as_ref()?.session
+    }
+
+    fn plain_ends(&self) -> Ends {
+        Ends { tls: self.plain.as_ref().map(|plain| (plain.source, plain.how)), ..self.ends }
     }
 
     /// One direction, or all of the connection, has ended. After the latter the state can be dropped.
     pub(crate) fn close(&mut self, close: &Close, shared: &mut Shared, sink: &mut dyn Sink) {
-        let kind = self.link().map(|link| link.kind);
-        let Some(direction) = close.direction else {
-            let received = self.received.missing_of(close.received);
-            let sent = self.sent.missing_of(close.sent);
-            if received > 0 || sent > 0 {
-                shared.stats.gap_bytes = shared.stats.gap_bytes.saturating_add(received).saturating_add(sent);
-                shared.stats.incomplete_connections += 1;
+        let (ends, plain_ends) = (self.ends, self.plain_ends());
+        let plain = self.plain.as_mut().map(|plain| &mut plain.layer);
+        if let Some(direction) = close.direction {
+            self.socket.half_close(direction, &ends, shared, sink);
+            if let Some(plain) = plain {
+                plain.half_close(direction, &plain_ends, shared, sink);
             }
-            let unseen = if kind == Some(Kind::Server) { sent } else { received };
-            let reason = if unseen > 0 { EndReason::Gap } else { EndReason::Closed };
-            self.end(reason, shared, sink);
             return;
-        };
-        self.peer_done |= direction == Direction::Receive;
-        // What a peer sent before its end may still be unread: a client has it all when it closes too.
-        let answered = direction == Direction::Send && (kind == Some(Kind::Server) || self.peer_done);
-        if answered {
-            self.with_pairing(shared, sink, Pairing::response_ended);
+        }
+        self.socket.close(Some((close.received, close.sent)), &ends, shared, sink);
+        if let Some(plain) = plain {
+            plain.close(None, &plain_ends, shared, sink);
         }
     }
 
-    /// Settles what is unfinished. A response of unknown length is complete when the connection has closed.
+    /// Its TLS session has ended.
+    pub(crate) fn close_session(&mut self, shared: &mut Shared, sink: &mut dyn Sink) {
+        let ends = self.plain_ends();
+        if let Some(plain) = &mut self.plain {
+            plain.layer.close(None, &ends, shared, sink);
+        }
+    }
+
+    /// Settles what is unfinished.
     pub(crate) fn end(&mut self, reason: EndReason, shared: &mut Shared, sink: &mut dyn Sink) {
-        self.with_pairing(shared, sink, |pairing, context| {
-            if reason == EndReason::Closed {
-                pairing.response_ended(context);
-            }
-            pairing.end(reason, context);
-        });
-        self.state = State::Opaque;
-    }
-
-    fn with_pairing(
-        &mut self,
-        shared: &mut Shared,
-        sink: &mut dyn Sink,
-        work: impl FnOnce(&mut Pairing, &mut http1::Context<'_>),
-    ) {
-        let (Some(link), State::Http1(pairing)) = (self.link(), &mut self.state) else {
-            return;
-        };
-        let mut context = http1::Context { link, now: Moment::default(), shared, sink };
-        work(pairing, &mut context);
-    }
-}
-
-/// Which side of the exchange the bytes of a direction are.
-fn side(kind: Kind, direction: Direction) -> Side {
-    match (kind, direction) {
-        (Kind::Server, Direction::Receive) | (Kind::Client, Direction::Send) => Side::Request,
-        (Kind::Server, Direction::Send) | (Kind::Client, Direction::Receive) => Side::Response,
+        let (ends, plain_ends) = (self.ends, self.plain_ends());
+        self.socket.end(reason, &ends, shared, sink);
+        if let Some(plain) = &mut self.plain {
+            plain.layer.end(reason, &plain_ends, shared, sink);
+        }
     }
 }
 

@@ -6,13 +6,15 @@
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 
-use beyla_schema::event::{Body, Event, Process};
+use beyla_schema::event::{BY_TLS, Body, Data, Event, Process, Source};
 use beyla_schema::request::{EndReason, Request};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::Stats;
 use crate::connection::Connection;
 use crate::exchange::Shared;
+use crate::route;
+use crate::tls::Association;
 
 /// Receives requests as they are settled.
 ///
@@ -36,10 +38,14 @@ impl<A: Sink, B: Sink> Sink for (A, B) {
     }
 }
 
-/// Limits on memory. What exceeds one is given up and counted: in [`Stats::ignored_bytes`] for connections, else
-/// in [`Stats::limits_reached`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the engine is told. What exceeds a limit is given up and counted: in [`Stats::ignored_bytes`] for connections,
+/// else in [`Stats::limits_reached`].
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// Tells this capture's spans from those of others: the ids of traces and spans are made of it.
+    pub capture_id: u64,
+    /// How paths become routes.
+    pub routes: route::Rules,
     /// Bytes kept of one message head that comes in pieces.
     pub max_head: usize,
     /// Requests of one connection that wait for their response.
@@ -52,7 +58,14 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_head: 256 << 10, max_pending: 1024, max_connections: 1 << 18, max_memory: 256 << 20 }
+        Self {
+            capture_id: 0,
+            routes: route::Rules::default(),
+            max_head: 256 << 10,
+            max_pending: 1024,
+            max_connections: 1 << 18,
+            max_memory: 256 << 20,
+        }
     }
 }
 
@@ -60,9 +73,10 @@ impl Default for Config {
 const REMEMBERED: usize = 4096;
 
 /// Pairs events into requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Engine {
     connections: FxHashMap<u64, Connection>,
+    tls: Association,
     closed: FxHashSet<u64>,
     closed_order: VecDeque<u64>,
     /// What was lost and seen in parts of the capture that come before the first one given.
@@ -74,7 +88,15 @@ pub struct Engine {
 impl Engine {
     /// An engine that has seen nothing.
     pub fn new(config: Config) -> Self {
-        Self { shared: Shared::new(config), ..Self::default() }
+        Self {
+            connections: FxHashMap::default(),
+            tls: Association::default(),
+            closed: FxHashSet::default(),
+            closed_order: VecDeque::new(),
+            lost_before: FxHashMap::default(),
+            seen_before: 0,
+            shared: Shared::new(config),
+        }
     }
 
     /// What was seen and given up so far.
@@ -92,18 +114,22 @@ impl Engine {
                     connection.open(&open, event.carried);
                 }
             }
-            Body::Data(data) => match self.connection(event.connection) {
-                Some((connection, shared)) => connection.data(event, &data, shared, sink),
-                None => self.shared.stats.ignored_bytes += u64::from(data.length),
-            },
-            Body::Close(close) => {
-                if let Some((connection, shared)) = self.connection(event.connection) {
-                    connection.close(&close, shared, sink);
-                    if close.direction.is_none() {
-                        self.forget(event.connection);
+            Body::Data(data) => self.data(event, &data, sink),
+            Body::Close(close) => match self.tls.connection(event.connection) {
+                Some(of) => {
+                    if let Some(connection) = self.connections.get_mut(&of) {
+                        connection.close_session(&mut self.shared, sink);
                     }
                 }
-            }
+                None => {
+                    if let Some((connection, shared)) = self.connection(event.connection) {
+                        connection.close(&close, shared, sink);
+                        if close.direction.is_none() {
+                            self.forget(event.connection);
+                        }
+                    }
+                }
+            },
             Body::Process(process) => self.process(event.pid, &process),
             Body::Loss(loss) => self.loss(loss.cause, loss.count, event.carried),
             Body::Seen(count) => {
@@ -115,6 +141,48 @@ impl Engine {
             Body::End(reason) => self.shared.stats.end = Some(reason.to_owned()),
             Body::Listen(_) => {}
         }
+    }
+
+    fn data(&mut self, event: &Event<'_>, data: &Data<'_>, sink: &mut impl Sink) {
+        let mut id = event.connection;
+        if data.source != Source::Socket && id & BY_TLS != 0 {
+            if let Some(of) = self.tls.connection(id) {
+                id = of;
+            } else if let Some(of) = self.tls.plaintext(event, data)
+                && self.bind(id, of, sink)
+            {
+                id = of;
+            }
+        }
+        let Some((connection, shared)) = self.connection(id) else {
+            let stats = &mut self.shared.stats;
+            stats.moved_bytes = stats.moved_bytes.saturating_add(data.length.into());
+            stats.ignored_bytes += u64::from(data.length);
+            return;
+        };
+        connection.data(event, data, shared, sink);
+        if data.source == Source::Socket
+            && connection.is_sealed()
+            && let Some(session) = self.tls.ciphertext(event, data)
+        {
+            self.bind(session, id, sink);
+        }
+    }
+
+    /// Ties a TLS session to the connection that carries it. False when that one has another already.
+    fn bind(&mut self, session: u64, id: u64, sink: &mut impl Sink) -> bool {
+        if !self.connections.get(&id).is_some_and(Connection::is_sealed) {
+            return false;
+        }
+        self.tls.bind(session, id);
+        let plain = self.connections.remove(&session).and_then(|known| {
+            self.shared.stats.connections -= 1;
+            known.into_plain()
+        });
+        if let (Some(connection), Some(plain)) = (self.connections.get_mut(&id), plain) {
+            connection.unwrap(plain, &mut self.shared, sink);
+        }
+        true
     }
 
     /// The capture is over: hands out what is still unfinished, by connection.
@@ -147,7 +215,9 @@ impl Engine {
     }
 
     fn forget(&mut self, id: u64) {
-        self.connections.remove(&id);
+        if let Some(session) = self.connections.remove(&id).and_then(|connection| connection.session()) {
+            self.tls.forget(session);
+        }
         if self.closed_order.len() == REMEMBERED
             && let Some(oldest) = self.closed_order.pop_front()
         {
@@ -174,6 +244,10 @@ impl Engine {
     fn process(&mut self, pid: u32, process: &Process<'_>) {
         if !process.service.is_empty() {
             self.shared.services.insert(pid, process.service.into());
+        }
+        if !process.runtime.is_empty() {
+            // Goroutines move from thread to thread.
+            self.shared.parents.wanders(pid, process.runtime == "go");
         }
     }
 }

@@ -228,8 +228,13 @@ impl Shared {
     /// A request whose head is known begins to wait: counts what it holds until it is settled, and looks who made it.
     /// False when that is too much in all.
     pub(crate) fn hold(&mut self, exchange: &mut Exchange, link: &Link) -> bool {
-        exchange.parent =
-            self.parents.begin(link, exchange.first, exchange.ordinal, exchange.trace, self.config.capture_id);
+        exchange.parent = self.parents.begin(
+            link,
+            exchange.first,
+            exchange.ordinal,
+            exchange.trace,
+            self.config.capture_id,
+        );
         self.count(exchange)
     }
 
@@ -279,7 +284,11 @@ impl Shared {
             tls: link.tls.map(|(source, _)| source),
             tls_match: link.tls.and_then(|(_, how)| how),
             method: texts.get(Text::Method),
-            scheme: Some(texts.get(Text::Scheme).unwrap_or(if link.tls.is_some() { "https" } else { "http" })),
+            scheme: Some(texts.get(Text::Scheme).unwrap_or(if link.tls.is_some() {
+                "https"
+            } else {
+                "http"
+            })),
             authority: texts.get(Text::Authority),
             path,
             query: texts.get(Text::Query),
@@ -304,8 +313,16 @@ impl Shared {
             response_bytes: exchange.response_bytes,
             request_header_bytes: exchange.request_header_bytes,
             response_header_bytes: exchange.response_header_bytes,
-            request_messages: exchange.rpc.request.count().filter(|_| is_rpc && exchange.request_bytes.is_some()),
-            response_messages: exchange.rpc.response.count().filter(|_| is_rpc && exchange.response_bytes.is_some()),
+            request_messages: exchange
+                .rpc
+                .request
+                .count()
+                .filter(|_| is_rpc && exchange.request_bytes.is_some()),
+            response_messages: exchange
+                .rpc
+                .response
+                .count()
+                .filter(|_| is_rpc && exchange.response_bytes.is_some()),
             client: link.client,
             server: link.server,
             connection: link.connection,

@@ -140,7 +140,9 @@ pub(crate) fn kind(content_type: &[u8]) -> Option<Kind> {
     match rest {
         rest if ends(rest) => Some(Kind::Grpc),
         [b'-', b'w', b'e', b'b', rest @ ..] if ends(rest) => Some(Kind::Web),
-        [b'-', b'w', b'e', b'b', b'-', b't', b'e', b'x', b't', rest @ ..] if ends(rest) => Some(Kind::WebText),
+        [b'-', b'w', b'e', b'b', b'-', b't', b'e', b'x', b't', rest @ ..] if ends(rest) => {
+            Some(Kind::WebText)
+        }
         _ => None,
     }
 }

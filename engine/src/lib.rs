@@ -10,15 +10,19 @@
 mod connection;
 mod engine;
 mod exchange;
+mod grpc;
 mod http1;
 pub mod http2;
 mod intern;
+mod layer;
+mod parents;
 pub mod prometheus;
 pub mod red;
 pub mod redact;
 pub mod route;
 mod stats;
 mod stream;
+mod tls;
 mod trace;
 pub mod trace_line;
 

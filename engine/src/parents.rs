@@ -117,8 +117,7 @@ impl Parents {
             return self.candidate(first, context).map(Parent);
         }
         let connection = link.connection;
-        let trace =
-            context.map_or_else(|| trace::trace_id(capture, connection, ordinal), |(trace, _)| trace);
+        let trace = context.map_or_else(|| trace::trace_id(capture, connection, ordinal), |(trace, _)| trace);
         let inbound = Inbound { connection, ordinal, trace };
         let work = self.threads.entry((first.pid, first.tid)).or_insert_with(|| {
             self.idle += 1;

@@ -13,12 +13,16 @@ pub struct Stats {
     pub connections: u64,
     /// Requests handed to the sink.
     pub requests: u64,
-    /// Connections whose first bytes were no HTTP/1.x; nothing of them is reported.
+    /// Connections whose first bytes were no HTTP; nothing of them is reported.
     pub not_http_connections: u64,
     /// Bytes of connections that are not HTTP, or no longer since a protocol switch.
     pub opaque_bytes: u64,
-    /// Bytes of a layer that is not decoded: plaintext taken from TLS libraries.
-    pub undecoded_bytes: u64,
+    /// Bytes of TLS connections as their sockets moved them.
+    pub ciphertext_bytes: u64,
+    /// Bytes that all calls moved: the sum of every other count of bytes but `gap_bytes`.
+    pub moved_bytes: u64,
+    /// Captured bytes that were read as part of a message, or of what is between messages.
+    pub parsed_bytes: u64,
     /// Captured bytes that belong to no message: skipped until one could be recognised again.
     pub unparsed_bytes: u64,
     /// Bytes of calls that are not in the capture at all, by the stream positions.
@@ -46,6 +50,17 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// What became of the bytes that calls moved: as many as [`moved_bytes`](Self::moved_bytes) after every event.
+    pub fn accounted_bytes(&self) -> u64 {
+        self.parsed_bytes
+            + self.unparsed_bytes
+            + self.truncated_bytes
+            + self.opaque_bytes
+            + self.ciphertext_bytes
+            + self.duplicate_bytes
+            + self.ignored_bytes
+    }
+
     /// What came since these were `before`. `end` is what it is now.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
@@ -59,7 +74,9 @@ impl Stats {
             requests: self.requests.saturating_sub(before.requests),
             not_http_connections: self.not_http_connections.saturating_sub(before.not_http_connections),
             opaque_bytes: self.opaque_bytes.saturating_sub(before.opaque_bytes),
-            undecoded_bytes: self.undecoded_bytes.saturating_sub(before.undecoded_bytes),
+            ciphertext_bytes: self.ciphertext_bytes.saturating_sub(before.ciphertext_bytes),
+            moved_bytes: self.moved_bytes.saturating_sub(before.moved_bytes),
+            parsed_bytes: self.parsed_bytes.saturating_sub(before.parsed_bytes),
             unparsed_bytes: self.unparsed_bytes.saturating_sub(before.unparsed_bytes),
             gap_bytes: self.gap_bytes.saturating_sub(before.gap_bytes),
             truncated_bytes: self.truncated_bytes.saturating_sub(before.truncated_bytes),

@@ -33,7 +33,7 @@ pub struct Event<'a> {
     pub pid: u32,
     /// Thread id in the initial namespace; 0 when no process was at work.
     pub tid: u32,
-    /// Socket cookie of the connection; 0 when the event concerns none.
+    /// Socket cookie of the connection, or the number of a TLS session with [`BY_TLS`]; 0 when the event concerns none.
     pub connection: u64,
     /// A copy of what an earlier part of a rotated capture has, so that this part can be read alone.
     pub carried: bool,
@@ -124,6 +124,10 @@ pub struct Data<'a> {
     /// The last of them, when `payload` is cut.
     pub tail: &'a [u8],
 }
+
+/// In [`Event::connection`] of plaintext: the rest is the number of a TLS session whose socket the kernel did not see at
+/// work within the calls of the library.
+pub const BY_TLS: u64 = 1 << 61;
 
 /// Where the bytes of a [`Data`] were seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

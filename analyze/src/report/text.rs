@@ -109,9 +109,9 @@ fn head(out: &mut String, summary: &Summary) {
         let text = format!("{} with no HTTP/1 in it", counted(stats.not_http_connections, "connection"));
         field(out, "skipped", WARN, &text);
     }
-    if stats.undecoded_bytes > 0 {
-        let text = format!("{} from TLS libraries", counted(stats.undecoded_bytes, "byte"));
-        field(out, "undecoded", WARN, &text);
+    if stats.ciphertext_bytes > 0 {
+        let text = format!("{} of TLS connections", counted(stats.ciphertext_bytes, "byte"));
+        field(out, "ciphertext", WARN, &text);
     }
     if stats.limits_reached > 0 {
         let text = format!(

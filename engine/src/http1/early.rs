@@ -53,6 +53,7 @@ impl Pairing {
         let parked =
             Parked { now: cx.now, head: call.head.to_vec(), hidden: call.hidden, tail: call.tail.to_vec() };
         cx.shared.memory += parked.size();
+        cx.shared.stats.unparsed_bytes += parked.size() as u64;
         self.parked.push(parked);
         Continue(())
     }
@@ -74,9 +75,9 @@ impl Pairing {
         let mut flow = Continue(());
         for parked in parked {
             if flow.is_break() {
-                cx.shared.stats.opaque_bytes += parked.size() as u64;
-                continue;
+                break;
             }
+            cx.shared.stats.unparsed_bytes -= parked.size() as u64;
             cx.now = parked.now;
             let call =
                 Call { head: &parked.head, hidden: parked.hidden, tail: &parked.tail, ..Call::default() };
@@ -94,7 +95,6 @@ impl Pairing {
         cx.shared.stats.unsolicited_responses += 1;
         for parked in self.parked.drain(..) {
             cx.shared.memory -= parked.size();
-            cx.shared.stats.unparsed_bytes += (parked.head.len() + parked.tail.len()) as u64;
         }
         self.response.phase = Phase::Seek;
     }

@@ -16,8 +16,8 @@ use std::ops::ControlFlow::{self, Break, Continue};
 
 use beyla_schema::request::EndReason;
 
-use crate::grpc::Messages;
 use crate::exchange::{Context, Exchange, Moment, Shared, Side};
+use crate::grpc::Messages;
 use crate::http2::frame::{PREFACE, begins_settings};
 use crate::stream::Call;
 use body::{Body, Progress};
@@ -106,7 +106,14 @@ enum Phase {
 
 impl Reader {
     fn new(phase: Phase) -> Self {
-        Self { phase, buffer: Vec::new(), first: Moment::default(), last_ns: 0, found: false, messages: false }
+        Self {
+            phase,
+            buffer: Vec::new(),
+            first: Moment::default(),
+            last_ns: 0,
+            found: false,
+            messages: false,
+        }
     }
 
     /// A call that begins like a message is taken for one.
@@ -334,7 +341,10 @@ impl Pairing {
             return None;
         }
         match side {
-            Side::Request => self.pending.back_mut().map(|exchange| &mut exchange.rpc.request),
+            Side::Request => {
+                let last = self.pending.back_mut().filter(|last| last.ordinal + 1 == self.requests);
+                last.map(|exchange| &mut exchange.rpc.request)
+            }
             Side::Response => self.pending.front_mut().map(|exchange| &mut exchange.rpc.response),
         }
     }
@@ -367,8 +377,7 @@ impl Pairing {
         match head::end(bytes, 0) {
             Some(end) => {
                 let flow = self.message(side, &bytes[..end], cx);
-                self.left_behind(&bytes[end..]);
-                flow?;
+                self.switch(flow, end, &bytes[end..], cx)?;
                 Continue(&bytes[end..])
             }
             None => self.rest_of_head(side, bytes, cx),
@@ -394,8 +403,7 @@ impl Pairing {
             reader.buffer = buffer;
             reader.clear(cx.shared);
             let rest = &bytes[end - known..];
-            self.left_behind(rest);
-            flow?;
+            self.switch(flow, end - known, rest, cx)?;
             return Continue(rest);
         }
         // Looked at again only where the answer can change: in the method, and at the end of the line.
@@ -412,11 +420,22 @@ impl Pairing {
         Continue(&[])
     }
 
-    /// What follows the head of an upgrade in its call.
-    fn left_behind(&mut self, rest: &[u8]) {
-        if let Leave::Upgrade(upgrade) = &mut self.leave {
-            upgrade.rest = rest.to_vec();
+    /// Where a head has ended the time of HTTP/1.x, its last bytes are part of it, and `rest` is the beginning of what
+    /// follows.
+    fn switch(
+        &mut self,
+        flow: ControlFlow<()>,
+        last: usize,
+        rest: &[u8],
+        cx: &mut Context<'_>,
+    ) -> ControlFlow<()> {
+        if flow.is_break() && self.responses > 0 {
+            cx.shared.stats.parsed_bytes += last as u64;
+            if let Leave::Upgrade(upgrade) = &mut self.leave {
+                upgrade.rest = rest.to_vec();
+            }
         }
+        flow
     }
 
     /// Takes a complete head.

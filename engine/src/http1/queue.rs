@@ -95,7 +95,8 @@ impl Pairing {
             exchange.texts.set_some(Text::RpcMessage, head.fields.grpc_message.map(grpc::message).as_deref());
         }
         let web = exchange.protocol == Protocol::GrpcWeb;
-        self.response.messages = web && head.fields.content_type.and_then(grpc::kind) == Some(grpc::Kind::Web);
+        self.response.messages =
+            web && head.fields.content_type.and_then(grpc::kind) == Some(grpc::Kind::Web);
         cx.shared.count(exchange);
         let bodiless = exchange.is("HEAD") || matches!(status, 204 | 304);
         match head.fields.framing() {

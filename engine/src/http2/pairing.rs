@@ -207,9 +207,10 @@ impl Session {
     pub(super) fn let_go(&mut self, cx: &mut Context<'_>) {
         let now = cx.now.ts_ns;
         let over = |end: Option<u64>| end.is_none_or(|end| end.saturating_add(EARLY_NS) < now);
-        let old = self.streams.iter().filter(|(_, stream)| {
-            stream.unasked.is_none() && stream.answered.is_some_and(over)
-        });
+        let old = self
+            .streams
+            .iter()
+            .filter(|(_, stream)| stream.unasked.is_none() && stream.answered.is_some_and(over));
         let old: Vec<u32> = old.map(|(id, _)| *id).collect();
         for id in old {
             if let Some(stream) = self.take(id) {

@@ -142,6 +142,11 @@ impl Metadata {
         serde_json::from_str(json).map_err(Error::Metadata)
     }
 
+    /// The number that identifies the capture; 0 when what the file has is none.
+    pub fn number(&self) -> u64 {
+        u64::from_str_radix(&self.capture_id, 16).unwrap_or(0)
+    }
+
     /// Turns event time into wall time, by the first clock sample.
     pub fn clock(&self) -> Clock {
         self.clocks.first().map_or(Clock::default(), ClockSample::clock)

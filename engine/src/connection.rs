@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use beyla_schema::event::{Close, Data, Direction, Event, Open, Origin, Source, Transport};
+use beyla_schema::event::{BY_TLS, Close, Data, Direction, Event, Open, Origin, Source, Transport};
 use beyla_schema::request::{EndReason, Kind, TlsMatch};
 
 use crate::Sink;
@@ -85,12 +85,17 @@ impl Connection {
             return;
         }
         if self.plain.is_none() {
-            let how = (self.ends.connection == event.connection).then_some(TlsMatch::Nested);
+            let apart = event.connection & BY_TLS != 0;
+            let (how, session) = match (apart, event.connection == self.ends.connection) {
+                (false, _) => (Some(TlsMatch::Nested), None),
+                (true, true) => (None, None),
+                (true, false) => (Some(TlsMatch::Time), Some(event.connection)),
+            };
             let mut layer = Layer::found();
             if self.whole && data.position == 0 {
                 layer.begin(true);
             }
-            self.unwrap(Box::new(Plain { layer, source: data.source, how, session: None }), shared, sink);
+            self.unwrap(Box::new(Plain { layer, source: data.source, how, session }), shared, sink);
         }
         let ready_ns = match data.direction {
             Direction::Receive => data.ready_ns.or(self.ready_ns.take()),

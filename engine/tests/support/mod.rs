@@ -7,13 +7,15 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+pub mod peer;
+
 use std::net::SocketAddr;
 
 use beyla_engine::{Config, Engine, Sink, Stats};
 use beyla_schema::event::{
     Body, Call, Close, Data, Direction, Endpoint, Event, Open, Origin, Process, Source, Transport,
 };
-use beyla_schema::request::{EndReason, Kind, Protocol, Request};
+use beyla_schema::request::{EndReason, Kind, Protocol, Request, SpanStatus, TlsMatch};
 
 pub const LOCAL: &str = "10.0.0.1:8080";
 pub const REMOTE: &str = "10.0.0.2:40000";
@@ -24,6 +26,7 @@ pub const STEP: u64 = 1_000_000;
 pub struct Recorded {
     pub ts_ns: u64,
     pub connection: u64,
+    pub tid: u32,
     pub what: What,
 }
 
@@ -32,6 +35,7 @@ pub enum What {
     Open(Open<'static>),
     Data {
         direction: Direction,
+        source: Source,
         position: u64,
         ready_ns: Option<u64>,
         length: u32,
@@ -49,8 +53,11 @@ pub struct Tape {
     pub connection: u64,
     now: u64,
     snaplen: usize,
-    positions: [u64; 2],
+    /// Of the socket, and of the plaintext.
+    positions: [[u64; 2]; 2],
     ready_ns: Option<u64>,
+    source: Source,
+    tid: u32,
 }
 
 impl Tape {
@@ -62,8 +69,10 @@ impl Tape {
             connection: 7,
             now: 0,
             snaplen: usize::MAX,
-            positions: [0, 0],
+            positions: [[0, 0]; 2],
             ready_ns: None,
+            source: Source::Socket,
+            tid: 43,
         }
     }
 
@@ -91,12 +100,38 @@ impl Tape {
 
     /// As recorded by a file that begins later.
     pub fn unopened() -> Self {
-        Self { positions: [1000, 2000], ..Self::bare() }
+        Self { positions: [[1000, 2000]; 2], ..Self::bare() }
     }
 
     /// From here on, calls keep so many bytes, and 64 of their end.
     pub fn snaplen(mut self, snaplen: usize) -> Self {
         self.snaplen = snaplen;
+        self
+    }
+
+    /// The recording is that of this connection.
+    pub fn on(mut self, connection: u64) -> Self {
+        self.connection = connection;
+        self.events.iter_mut().for_each(|event| event.connection = connection);
+        self
+    }
+
+    /// From here on, calls are those of a TLS library.
+    pub fn plain(mut self, source: Source) -> Self {
+        self.source = source;
+        self
+    }
+
+    /// From here on, calls are those of this thread.
+    pub fn thread(mut self, tid: u32) -> Self {
+        self.tid = tid;
+        self
+    }
+
+    /// Both, in the order of time.
+    pub fn and(mut self, other: Self) -> Self {
+        self.events.extend(other.events);
+        self.events.sort_by_key(|event| event.ts_ns);
         self
     }
 
@@ -123,11 +158,12 @@ impl Tape {
     pub fn data(mut self, direction: Direction, bytes: &[u8]) -> Self {
         let kept = bytes.len().min(self.snaplen);
         let tail = (bytes.len() - kept).min(64);
-        let position = self.positions[direction as usize];
-        self.positions[direction as usize] += bytes.len() as u64;
+        let position = self.advance(direction, bytes.len());
         let ready_ns = self.ready_ns.take();
+        let source = self.source;
         self.event(What::Data {
             direction,
+            source,
             position,
             ready_ns,
             length: bytes.len() as u32,
@@ -138,9 +174,23 @@ impl Tape {
 
     /// A call without a buffer, such as sendfile.
     pub fn blind(mut self, direction: Direction, length: u32) -> Self {
-        let position = self.positions[direction as usize];
-        self.positions[direction as usize] += u64::from(length);
-        self.event(What::Data { direction, position, ready_ns: None, length, payload: vec![], tail: vec![] })
+        let position = self.advance(direction, length as usize);
+        let (source, ready_ns) = (self.source, None);
+        self.event(What::Data {
+            direction,
+            source,
+            position,
+            ready_ns,
+            length,
+            payload: vec![],
+            tail: vec![],
+        })
+    }
+
+    fn advance(&mut self, direction: Direction, length: usize) -> u64 {
+        let next = &mut self.positions[usize::from(self.source != Source::Socket)][direction as usize];
+        *next += length as u64;
+        *next - length as u64
     }
 
     /// One call for every byte.
@@ -168,18 +218,18 @@ impl Tape {
     }
 
     pub fn half_close(self, direction: Direction) -> Self {
-        let [received, sent] = self.positions;
+        let [received, sent] = self.positions[0];
         self.event(What::Close(Close { direction: Some(direction), received, sent }))
     }
 
     pub fn close(self) -> Self {
-        let [received, sent] = self.positions;
+        let [received, sent] = self.positions[0];
         self.event(What::Close(Close { direction: None, received, sent }))
     }
 
     fn event(mut self, what: What) -> Self {
         self.now += STEP;
-        self.events.push(Recorded { ts_ns: self.now, connection: self.connection, what });
+        self.events.push(Recorded { ts_ns: self.now, connection: self.connection, tid: self.tid, what });
         self
     }
 
@@ -219,9 +269,9 @@ impl Recorded {
         let body = match &self.what {
             What::Open(open) => Body::Open(*open),
             What::Close(close) => Body::Close(*close),
-            What::Data { direction, position, ready_ns, length, payload, tail } => Body::Data(Data {
+            What::Data { direction, source, position, ready_ns, length, payload, tail } => Body::Data(Data {
                 direction: *direction,
-                source: Source::Socket,
+                source: *source,
                 call: Call::Read,
                 position: *position,
                 ready_ns: *ready_ns,
@@ -230,7 +280,7 @@ impl Recorded {
                 tail,
             }),
         };
-        event(self.ts_ns, self.connection, body)
+        Event { tid: self.tid, ..event(self.ts_ns, self.connection, body) }
     }
 
     pub fn push(&self, engine: &mut Engine, sink: &mut impl Sink) {
@@ -267,9 +317,23 @@ pub struct Seen {
     pub client: Option<String>,
     pub server: Option<String>,
     pub connection: u64,
+    pub stream: Option<u32>,
     pub ordinal: u64,
+    pub tls: Option<Source>,
+    pub tls_match: Option<TlsMatch>,
+    pub user_agent: Option<String>,
+    pub request_type: Option<String>,
+    pub response_type: Option<String>,
+    pub rpc: Option<(String, String)>,
+    pub rpc_status: Option<u32>,
+    pub rpc_message: Option<String>,
+    pub span_status: SpanStatus,
+    pub header_bytes: (Option<u64>, Option<u64>),
+    pub messages: (Option<u64>, Option<u64>),
     pub trace_id: Option<String>,
+    pub span_id: Option<String>,
     pub parent_id: Option<String>,
+    pub trace_state: Option<String>,
     pub end_reason: EndReason,
     pub ended_ns: u64,
 }
@@ -327,9 +391,23 @@ impl Sink for Collect {
             client: request.client.map(|address| address.to_string()),
             server: request.server.map(|address| address.to_string()),
             connection: request.connection,
+            stream: request.stream,
             ordinal: request.ordinal,
+            tls: request.tls,
+            tls_match: request.tls_match,
+            user_agent: text(request.user_agent),
+            request_type: text(request.request_type),
+            response_type: text(request.response_type),
+            rpc: text(request.rpc_service).zip(text(request.rpc_method)),
+            rpc_status: request.rpc_status,
+            rpc_message: text(request.rpc_message),
+            span_status: request.span_status,
+            header_bytes: (request.request_header_bytes, request.response_header_bytes),
+            messages: (request.request_messages, request.response_messages),
             trace_id: request.trace_id.map(|id| id.to_string()),
+            span_id: request.span_id.map(|id| id.to_string()),
             parent_id: request.parent_id.map(|id| id.to_string()),
+            trace_state: text(request.trace_state),
             end_reason: request.end_reason,
             ended_ns: request.ended_ns,
         });

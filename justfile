@@ -60,7 +60,9 @@ servers:
 
 # Records the fixtures anew: all, or those named. Needs root.
 record *NAMES: build
-    BEYLA_CAPTURE={{ bin }}/beyla-capture ./fixtures/record.sh {{ NAMES }}
+    ./fixtures/build-servers.sh {{ target }}/servers
+    BEYLA_CAPTURE={{ bin }}/beyla-capture SERVERS={{ target }}/servers \
+        ./fixtures/record.sh {{ NAMES }}
     just bless
 
 # Rewrites the goldens of all fixtures from what the analyzer says now.

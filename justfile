@@ -77,6 +77,11 @@ bench PAIRS="5": build
 bench-bystander PAIRS="5": build
     bin={{ bin }} ./fixtures/bench-bystander.sh {{ PAIRS }}
 
+# Compares with what tshark says of the packets of the same traffic: all scenarios, or those named. Needs root.
+compare-tshark *SCENARIOS: build
+    ./fixtures/build-servers.sh {{ target }}/servers
+    ./fixtures/compare-tshark.py --bin {{ bin }} --servers {{ target }}/servers {{ SCENARIOS }}
+
 # Has DuckDB, another reader, check that captures are what docs/format.md says.
 check-format *FILES="fixtures/*/*.parquet":
     [ -d {{ target }}/python ] || python3 -m venv {{ target }}/python

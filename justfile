@@ -60,7 +60,9 @@ servers:
 
 # Records the fixtures anew: all, or those named. Needs root.
 record *NAMES: build
-    BEYLA_CAPTURE={{ bin }}/beyla-capture ./fixtures/record.sh {{ NAMES }}
+    ./fixtures/build-servers.sh {{ target }}/servers
+    BEYLA_CAPTURE={{ bin }}/beyla-capture SERVERS={{ target }}/servers \
+        ./fixtures/record.sh {{ NAMES }}
     just bless
 
 # Rewrites the goldens of all fixtures from what the analyzer says now.
@@ -74,6 +76,11 @@ bench PAIRS="5": build
 # Measures what a process pays that a capture has nothing to do with. Needs root.
 bench-bystander PAIRS="5": build
     bin={{ bin }} ./fixtures/bench-bystander.sh {{ PAIRS }}
+
+# Compares with what tshark says of the packets of the same traffic: all scenarios, or those named. Needs root.
+compare-tshark *SCENARIOS: build
+    ./fixtures/build-servers.sh {{ target }}/servers
+    ./fixtures/compare-tshark.py --bin {{ bin }} --servers {{ target }}/servers {{ SCENARIOS }}
 
 # Has DuckDB, another reader, check that captures are what docs/format.md says.
 check-format *FILES="fixtures/*/*.parquet":

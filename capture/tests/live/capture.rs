@@ -17,7 +17,7 @@ use beyla_engine::{Config, Engine, Sink, Stats};
 use beyla_schema::{
     event::{Body, Event},
     file::{EventReader, Metadata, Projection},
-    request::{EndReason, Kind, Request},
+    request::{EndReason, Kind, Protocol, Request},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -177,12 +177,22 @@ pub(crate) struct Recording {
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) kind: Kind,
+    pub(crate) protocol: Protocol,
     pub(crate) authority: Option<String>,
     pub(crate) method: Option<String>,
     pub(crate) target: Option<String>,
     pub(crate) status: Option<u16>,
+    pub(crate) rpc_service: Option<String>,
+    pub(crate) rpc_method: Option<String>,
+    pub(crate) rpc_status: Option<u32>,
+    pub(crate) rpc_message: Option<String>,
     pub(crate) request_bytes: Option<u64>,
     pub(crate) response_bytes: Option<u64>,
+    pub(crate) request_messages: Option<u64>,
+    pub(crate) response_messages: Option<u64>,
+    pub(crate) connection: u64,
+    pub(crate) stream: Option<u32>,
+    pub(crate) ordinal: u64,
     pub(crate) client: Option<SocketAddr>,
     pub(crate) server: Option<SocketAddr>,
     pub(crate) start_ns: u64,
@@ -190,6 +200,7 @@ pub(crate) struct Seen {
     pub(crate) duration_ns: Option<u64>,
     pub(crate) queue_ns: Option<u64>,
     pub(crate) end_reason: EndReason,
+    pub(crate) ended_ns: u64,
 }
 
 /// Keeps what the engine hands out.
@@ -203,12 +214,22 @@ impl Sink for Keep {
         });
         self.0.push(Seen {
             kind: request.kind,
+            protocol: request.protocol,
             authority: request.authority.map(str::to_owned),
             method: request.method.map(str::to_owned),
             target,
             status: request.status,
+            rpc_service: request.rpc_service.map(str::to_owned),
+            rpc_method: request.rpc_method.map(str::to_owned),
+            rpc_status: request.rpc_status,
+            rpc_message: request.rpc_message.map(str::to_owned),
             request_bytes: request.request_bytes,
             response_bytes: request.response_bytes,
+            request_messages: request.request_messages,
+            response_messages: request.response_messages,
+            connection: request.connection,
+            stream: request.stream,
+            ordinal: request.ordinal,
             client: request.client,
             server: request.server,
             start_ns: request.start_ns,
@@ -216,6 +237,7 @@ impl Sink for Keep {
             duration_ns: request.duration_ns,
             queue_ns: request.queue_ns,
             end_reason: request.end_reason,
+            ended_ns: request.ended_ns,
         });
     }
 }

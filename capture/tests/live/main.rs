@@ -11,19 +11,24 @@ mod calls;
 mod capture;
 mod client;
 mod crash;
+mod grpc;
+mod http2;
 mod life_cycle;
 mod limits;
 mod load;
 mod losses;
 mod messages;
+mod pipelining;
 mod privilege;
 mod probes;
 mod queue;
 mod secrets;
 mod server;
 mod servers;
+mod stacks;
 mod targets;
 mod transports;
+mod upgrade;
 
 use std::{
     env,

@@ -12,20 +12,37 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
-use crate::{folder, free_port, sources, wait_for};
+use crate::{folder, free_port, sources, stacks, wait_for};
 
 /// What to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// gRPC-Web, gRPC and Connect on connect-go.
+    Connect,
     Go,
+    /// HTTP/1.1, HTTP/2 without TLS and the upgrade, on net/http.
+    GoHttp2,
+    /// grpc-go.
+    Grpc,
     Gunicorn,
     /// HTTP/2 without TLS.
     H2c,
+    /// HTTP/1.1 and HTTP/2 without TLS.
+    Hyper,
     Java,
     Nginx,
+    /// A proxy to the service at this port.
+    NginxProxy {
+        backend: u16,
+    },
+    /// HTTP/2 without TLS.
+    Nghttpd,
     Node,
     Python,
     Ruby,
+    Uvicorn,
+    /// Sends back what it is sent.
+    Websocket,
     /// No HTTP: sends back what it is sent.
     Echo,
     /// Forks a process for every connection.
@@ -41,13 +58,16 @@ impl Kind {
     /// What must be installed.
     pub(crate) fn programs(self) -> &'static [&'static str] {
         match self {
+            Self::Connect | Self::GoHttp2 | Self::Grpc | Self::Hyper => stacks::PROGRAMS,
             Self::Go => &["go"],
             Self::Gunicorn => &["gunicorn"],
             Self::Java => &["java", "javac"],
-            Self::Nginx => &["nginx"],
+            Self::Nginx | Self::NginxProxy { .. } => &["nginx"],
+            Self::Nghttpd => &["nghttpd"],
             Self::Node | Self::H2c => &["node"],
-            Self::Python | Self::Echo | Self::Forking | Self::Slow { .. } => &["python3"],
+            Self::Python | Self::Echo | Self::Forking | Self::Slow { .. } | Self::Websocket => &["python3"],
             Self::Ruby => &["ruby"],
+            Self::Uvicorn => &["uvicorn"],
         }
     }
 
@@ -57,24 +77,47 @@ impl Kind {
         let port = port.to_string();
         command.args(["-k", "5", "120"]);
         match self {
+            Self::Connect => command.arg(stacks::program("connect-server")).arg(port),
             Self::Go => command.arg(go_program()).arg(port),
+            Self::GoHttp2 => command.arg(stacks::program("h2-server")).arg(port),
+            Self::Grpc => command.arg(stacks::program("grpc-server")).arg(port),
+            Self::Hyper => command.arg(stacks::program("hyper-server")).arg(port),
             Self::Gunicorn => command
                 .args(["gunicorn", "--workers", "2", "--bind", &format!("127.0.0.1:{port}"), "app"])
                 .args(["--worker-tmp-dir", "/dev/shm", "--chdir"])
                 .arg(sources.join("gunicorn")),
             Self::Java => command.args(["java", "-cp"]).arg(java_classes()).args(["Server", &port]),
             Self::Nginx => {
-                let template = fs::read_to_string(sources.join("nginx/nginx.conf")).unwrap();
-                fs::write(folder.join("nginx.conf"), template.replace("PORT", &port)).unwrap();
+                nginx_config(&sources.join("nginx"), folder, &[("PORT", &port)]);
                 fs::create_dir(folder.join("html")).unwrap();
                 fs::write(folder.join("html/index.html"), "hello\n").unwrap();
                 fs::write(folder.join("html/big.bin"), vec![b'x'; 1 << 20]).unwrap();
                 command.args(["nginx", "-c", "nginx.conf", "-e", "error.log", "-p"]).arg(folder)
             }
+            Self::NginxProxy { backend } => {
+                let ports = [("PORT", port.as_str()), ("BACKEND", &backend.to_string())];
+                nginx_config(&sources.join("nginx-proxy"), folder, &ports);
+                command.args(["nginx", "-c", "nginx.conf", "-e", "error.log", "-p"]).arg(folder)
+            }
+            Self::Nghttpd => {
+                fs::write(folder.join("index.html"), "hello\n").unwrap();
+                command
+                    .args(["nghttpd", "--no-tls", "--address", "127.0.0.1", "--htdocs"])
+                    .arg(folder)
+                    .arg(port)
+            }
             Self::Node => command.arg("node").arg(sources.join("node/server.js")).arg(port),
             Self::H2c => command.arg("node").arg(sources.join("h2c/server.js")).arg(port),
             Self::Python => command.arg("python3").arg(sources.join("python/server.py")).arg(port),
             Self::Ruby => command.arg("ruby").arg(sources.join("ruby/server.rb")).arg(port),
+            Self::Uvicorn => command
+                .args(["uvicorn", "--log-level", "warning", "--port", &port, "--app-dir"])
+                .arg(sources.join("uvicorn"))
+                .arg("app:application"),
+            // The package is installed for the system's Python.
+            Self::Websocket => {
+                command.arg("/usr/bin/python3").arg(sources.join("websocket/server.py")).arg(port)
+            }
             Self::Forking => command.arg("python3").arg(sources.join("forking/forking.py")).arg(port),
             Self::Slow { accept_ms, read_ms } => command
                 .arg("python3")
@@ -84,6 +127,13 @@ impl Kind {
         };
         command
     }
+}
+
+/// Writes a configuration of nginx with its placeholders replaced.
+fn nginx_config(source: &Path, folder: &Path, values: &[(&str, &str)]) {
+    let template = fs::read_to_string(source.join("nginx.conf")).unwrap();
+    let text = values.iter().fold(template, |text, (name, value)| text.replace(name, value));
+    fs::write(folder.join("nginx.conf"), text).unwrap();
 }
 
 /// The Go server, compiled once.

@@ -1,8 +1,10 @@
 //! A known sequence of requests to an unmodified server of each kind comes back exactly.
 
+use beyla_schema::request::{self, EndReason};
+
 use crate::{
     Machine,
-    capture::Capture,
+    capture::{Capture, Seen},
     client::{Client, Message},
     server::{Kind, Server},
     turn,
@@ -62,6 +64,16 @@ fn ruby() {
 }
 
 #[test]
+fn hyper() {
+    a_known_sequence_comes_back(Kind::Hyper);
+}
+
+#[test]
+fn uvicorn() {
+    a_known_sequence_comes_back(Kind::Uvicorn);
+}
+
+#[test]
 fn nginx() {
     let Some(_turn) = turn(Machine::Shared, Kind::Nginx.programs()) else { return };
     let server = Server::start(Kind::Nginx);
@@ -80,4 +92,36 @@ fn nginx() {
     });
     client.ask_one_by_one(&["/", "/big.bin", "/gone"]);
     capture.stop().assert_served(&client.take_sent());
+}
+
+#[test]
+fn nginx_as_a_proxy_is_a_server_and_a_client() {
+    let Some(_turn) = turn(Machine::Shared, &["nginx", "go"]) else { return };
+    let backend = Server::start(Kind::Go);
+    let server = Server::start(Kind::NginxProxy { backend: backend.port });
+    let capture = Capture::of_port(server.port);
+    let mut client = Client::new(server.port);
+    for target in ["/", "/products/7?currency=eur", "/gone?status=404", "/?delay=40ms", "/?status=503"] {
+        client.ask("GET", target);
+    }
+    client.ask("HEAD", "/products");
+    for size in [3, 3000] {
+        let body = vec![b'b'; size];
+        client.send(Message { method: "POST", target: "/cart", body: &body, ..Message::default() });
+    }
+    client.ask("GET", "/big?size=300000");
+    client.ask_one_by_one(&["/", "/a", "/gone?status=404"]);
+    let sent = client.take_sent();
+    let mut recording = capture.stop();
+    let (asked, served): (Vec<_>, Vec<_>) =
+        recording.requests.into_iter().partition(|seen| seen.kind == request::Kind::Client);
+    recording.requests = served;
+    recording.assert_served(&sent);
+    // It asks its backend the same, one after the other.
+    let backend = Some(([127, 0, 0, 1], backend.port).into());
+    assert!(asked.iter().all(|seen| seen.server == backend && seen.end_reason == EndReason::Response));
+    let told = |seen: &Seen| (seen.method.clone(), seen.target.clone(), seen.status, seen.response_bytes);
+    let asked: Vec<_> = asked.iter().map(told).collect();
+    let served: Vec<_> = recording.requests.iter().map(told).collect();
+    assert_eq!(asked, served);
 }

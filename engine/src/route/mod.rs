@@ -413,7 +413,8 @@ mod tests {
         for number in 0..20_000 {
             // The choice of words grows, so that places fill up one after the other.
             let choice = 2 + number / 3000;
-            let mut path: String = (0..=below(5)).map(|_| format!("/{}", WORDS[below(choice)])).collect();
+            let words: Vec<&str> = (0..=below(5)).map(|_| WORDS[below(choice)]).collect();
+            let mut path = format!("/{}", words.join("/"));
             if below(50) == 0 {
                 path.push_str(&"/padding".repeat(100));
             }

@@ -191,8 +191,8 @@ mod tests {
             (seed >> 40) % 19
         };
         for _ in 0..20_000 {
-            let path: String = (0..6).map(|_| format!("/{}", digit())).collect();
-            insert(&mut trie, &path);
+            let path: Vec<String> = (0..6).map(|_| digit().to_string()).collect();
+            insert(&mut trie, &path.join("/"));
         }
         assert_eq!(trie.nodes, MAX_NODES);
         assert_eq!(count(&trie.root), MAX_NODES);

@@ -4,6 +4,8 @@
 //! 98 of 100 words stay below that the model was not trained on. Words and names that are above it nevertheless are
 //! listed in the model. `just train-routes` writes it.
 
+#![allow(clippy::expect_used, reason = "writing to a string does not fail")]
+
 use std::fmt::Write as _;
 use std::path::Path;
 

@@ -69,6 +69,10 @@ record *NAMES: build
 bless:
     BLESS=1 cargo test --locked --test goldens
 
+# Trains the model that tells words from ids in paths on the lists in engine/src/route/model.
+train-routes:
+    BLESS=1 cargo test --locked --package beyla-engine --test route_model
+
 # Measures what a capture costs nginx, and how fast its file is replayed. Needs root.
 bench PAIRS="5": build
     bin={{ bin }} ./fixtures/bench.sh {{ PAIRS }}

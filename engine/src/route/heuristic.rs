@@ -40,3 +40,161 @@ fn is_words(segment: &str) -> bool {
     let trimmed = segment.strip_suffix(['-', '_', '.']).unwrap_or(segment);
     trimmed.split(['-', '_', '.']).all(|word| !word.is_empty() && !gibberish::is_gibberish(word))
 }
+
+#[cfg(test)]
+mod tests {
+    fn route(path: &str) -> String {
+        let mut route = String::new();
+        super::route(path, '*', &mut route);
+        route
+    }
+
+    #[test]
+    fn words_are_kept() {
+        for word in [
+            "users",
+            "orders",
+            "checkout",
+            "login",
+            "healthz",
+            "readyz",
+            "metrics",
+            "graphql",
+            "favicon.ico",
+            "robots.txt",
+            "index.html",
+            "app.min.js",
+            "socket.io",
+            "wp-login.php",
+            "swagger-ui",
+            "user_profile",
+            "getUserById",
+            "addToCart",
+            "PaymentMethods",
+            "v1",
+            "v2",
+            "s3",
+            "k8s",
+            "k6-test-runs",
+            "u",
+            "x",
+            "HTTP",
+            "API",
+            "json",
+            "html",
+            "xml",
+            "grpc",
+            "jsonrpc",
+            "pprof",
+            "en-US",
+            "pt-br",
+            "usuarios",
+            "trabajo",
+            "Benutzer",
+            "Arbeit",
+            "utilisateurs",
+            "tache",
+            "payment_intents",
+            "how-to-install-rust",
+            "alice",
+            "attach",
+            "getquote",
+            "hello world",
+            "trailing-",
+        ] {
+            assert_eq!(route(word), word);
+        }
+    }
+
+    #[test]
+    fn ids_are_not() {
+        for id in [
+            "7",
+            "42",
+            "1234567890",
+            "22j",
+            "v12",
+            "sha256",
+            "2024-11-29",
+            "9.99",
+            "550e8400-e29b-41d4-a716-446655440000",
+            "5f4dcc3b5aa765d61d8327deb882cf99",
+            "da39a3ee5e6b",
+            "507f1f77bcf86cd799439011",
+            "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+            "cjld2cjxh0000qzrmn831i7rn",
+            "dQw4w9WgXcQ",
+            "dQwWgXcQ",
+            "aGVsbG9Xb3JsZA",
+            "eyJhbGciOiJIUzINi",
+            "AKIAIOSFODNN",
+            "XKJ-PLQ",
+            "SKU-4711",
+            "fdklsd",
+            "ljgdflgjf",
+            "apjkmyp",
+            "jwbcm",
+            "sjdklnfldsn",
+            "hjkqwe",
+            "bcdfgh",
+            "abcdabcdefef",
+            "B07XJ8C8F5",
+            "ORD-XQZJK",
+            "user@example.com",
+            "a,b",
+            "%20",
+            "naïve",
+            "~me",
+            "(1)",
+            "**",
+            "x=y;z",
+            "-dash",
+            ".git",
+            "two--dashes",
+            "report-xqzvkj",
+        ] {
+            assert_eq!(route(id), "*", "{id}");
+        }
+        assert_eq!(route(&"banana".repeat(22)), "*", "too long for a word");
+    }
+
+    #[test]
+    fn slashes_stay_where_they_are() {
+        for (path, expected) in [
+            ("", ""),
+            ("/", "/"),
+            ("//", "//"),
+            ("/products/", "/products/"),
+            ("/products//org/3", "/products//org/*"),
+            ("123/ljgdflgjf", "*/*"),
+            ("123/", "*/"),
+            ("*", "*"),
+            ("/users/fdklsd/j4elk/23993/job/2", "/users/*/j4elk/*/job/*"),
+        ] {
+            assert_eq!(route(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn queries_and_fragments_end_a_path() {
+        for (path, expected) in
+            [("/attach?id=7", "/attach"), ("/a#b", "/a"), ("/1&b", "/*"), ("?", ""), ("attach12?", "*")]
+        {
+            assert_eq!(route(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_tenth_slash_ends_a_path() {
+        assert_eq!(route("/a/b/c/d/e/f/g/h/i"), "/a/b/c/d/e/f/g/h/i");
+        assert_eq!(route("/a/b/c/d/e/f/g/h/i/j"), "/a/b/c/d/e/f/g/h/i");
+        assert_eq!(route("/a/b/c/d/e/f/g/h/123/j"), "/a/b/c/d/e/f/g/h/*");
+    }
+
+    #[test]
+    fn the_wildcard_can_be_any_character() {
+        let mut route = String::new();
+        super::route("/users/7", '…', &mut route);
+        assert_eq!(route, "/users/…");
+    }
+}

@@ -5,6 +5,8 @@
 
 mod gibberish;
 mod heuristic;
+#[rustfmt::skip]
+mod model;
 mod pattern;
 mod trie;
 
@@ -323,4 +325,165 @@ fn slot(service: usize, path: &str) -> usize {
     let mut hasher = FxHasher::default();
     (service, path).hash(&mut hasher);
     hasher.finish() as usize % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patterns(texts: &[&str]) -> Vec<Pattern> {
+        texts.iter().map(|text| text.parse().expect("a pattern")).collect()
+    }
+
+    fn route(routes: &mut Routes, path: &str) -> Option<String> {
+        routes.resolve("shop", path).route.map(str::to_owned)
+    }
+
+    #[test]
+    fn patterns_come_before_what_is_for_the_rest() {
+        for (unmatched, expected) in [
+            (Unmatched::Heuristic, Some("/carts/*")),
+            (Unmatched::LowCardinality, Some("/carts/*")),
+            (Unmatched::Path, Some("/carts/7")),
+            (Unmatched::Wildcard, Some("/**")),
+            (Unmatched::Unset, None),
+        ] {
+            let rules = Rules { patterns: patterns(&["/users/{id}"]), unmatched, ..Rules::default() };
+            let mut routes = Routes::new(rules);
+            for _ in 0..2 {
+                assert_eq!(route(&mut routes, "/users/7").as_deref(), Some("/users/{id}"));
+                assert_eq!(route(&mut routes, "/carts/7").as_deref(), expected, "{unmatched}");
+            }
+        }
+    }
+
+    #[test]
+    fn ignored_paths_keep_their_route() {
+        let rules = Rules {
+            ignored: patterns(&["/healthz", "/internal/*"]),
+            ignore_mode: IgnoreMode::Traces,
+            ..Rules::default()
+        };
+        let mut routes = Routes::new(rules);
+        for _ in 0..2 {
+            for (path, ignored) in [("/healthz", true), ("/internal/dump", true), ("/health", false)] {
+                let resolved = routes.resolve("shop", path);
+                assert_eq!(resolved.route, Some(path));
+                assert_eq!(resolved.ignored, ignored.then_some(IgnoreMode::Traces));
+            }
+        }
+    }
+
+    #[test]
+    fn services_are_apart_and_what_is_remembered_is_given_up_with_a_place() {
+        let mut routes = Routes::new(Rules { max_segment_cardinality: 2, ..Rules::default() });
+        assert_eq!(routes.resolve("one", "/alice").route, Some("/alice"));
+        assert_eq!(routes.resolve("one", "/bob").route, Some("/bob"));
+        assert_eq!(routes.resolve("one", "/alice").route, Some("/alice"));
+        assert_eq!(routes.resolve("one", "/carol").route, Some("/*"));
+        assert_eq!(routes.resolve("one", "/alice").route, Some("/*"));
+        assert_eq!(routes.resolve("two", "/alice").route, Some("/alice"));
+    }
+
+    /// What the resolver says without remembering anything.
+    struct Plain {
+        tries: FxHashMap<String, Trie>,
+    }
+
+    impl Plain {
+        fn route(&mut self, service: &str, path: &str) -> String {
+            let trie = self.tries.entry(service.to_owned()).or_insert_with(|| Trie::new(3, '*'));
+            let (mut segments, mut route) = (String::new(), String::new());
+            heuristic::route(path, '*', &mut segments);
+            trie.insert(&segments, &mut route);
+            route
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_changes_nothing() {
+        const WORDS: [&str; 8] = ["users", "orders", "alice", "42", "", "checkout", "login", "xqzvkj"];
+        let mut routes = Routes::new(Rules { max_segment_cardinality: 3, ..Rules::default() });
+        let mut plain = Plain { tries: FxHashMap::default() };
+        let mut state = 7_u64;
+        let mut below = |limit: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 33) % limit) as usize
+        };
+        for number in 0..20_000 {
+            // The choice of words grows, so that places fill up one after the other.
+            let choice = 2 + number / 3000;
+            let words: Vec<&str> = (0..=below(5)).map(|_| WORDS[below(choice)]).collect();
+            let mut path = format!("/{}", words.join("/"));
+            if below(50) == 0 {
+                path.push_str(&"/padding".repeat(100));
+            }
+            let service = ["one", "two"][below(2)];
+            assert_eq!(routes.resolve(service, &path).route, Some(&*plain.route(service, &path)), "{path}");
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_whatever_the_paths_are() {
+        let mut routes = Routes::default();
+        for number in 0..50_000_u32 {
+            let word: String =
+                (0..6).map(|at| char::from(b"aeioutnr"[(number >> (3 * at)) as usize % 8])).collect();
+            routes.resolve(
+                &format!("service-{}", number % 1000),
+                &format!("/{word}/{}", "x".repeat(1 << (number % 12))),
+            );
+        }
+        assert_eq!(routes.tries.len(), MAX_SERVICES);
+        assert_eq!(routes.slots.len(), SLOTS);
+        assert!(routes.slots.iter().all(|slot| slot.path.capacity() <= 2 * MAX_REMEMBERED));
+    }
+
+    #[test]
+    fn names_are_those_of_beylas_configuration() {
+        for unmatched in Unmatched::ALL {
+            assert_eq!(unmatched.as_str().parse(), Ok(unmatched));
+        }
+        for mode in [IgnoreMode::All, IgnoreMode::Metrics, IgnoreMode::Traces] {
+            assert_eq!(mode.as_str().parse(), Ok(mode));
+        }
+        let error = "everything".parse::<Unmatched>().expect_err("no such name").to_string();
+        assert!(error.contains("everything") && error.contains("low-cardinality"), "{error}");
+    }
+
+    /// The examples of `docs/routes.md`: what a table says that a path becomes, it becomes.
+    #[test]
+    fn the_document_is_right() {
+        let document = include_str!("../../../docs/routes.md");
+        let mut examples = 0;
+        for section in document.split("\n## ") {
+            let unmatched = match section.lines().next() {
+                Some("Heuristic") => Unmatched::Heuristic,
+                Some("Low cardinality") => Unmatched::LowCardinality,
+                Some("Patterns") => Unmatched::Unset,
+                _ => continue,
+            };
+            let mut routes = Routes::new(Rules { unmatched, max_segment_cardinality: 3, ..Rules::default() });
+            for line in section.lines().filter(|line| line.starts_with("| `")) {
+                let cells: Vec<Option<&str>> = line
+                    .trim_matches('|')
+                    .split(" | ")
+                    .map(|cell| cell.trim().strip_prefix('`')?.strip_suffix('`'))
+                    .collect();
+                match (unmatched, &*cells) {
+                    (Unmatched::Unset, [Some(given), Some(path), route]) => {
+                        let patterns = patterns(&given.split(' ').collect::<Vec<_>>());
+                        let mut routes = Routes::new(Rules { patterns, unmatched, ..Rules::default() });
+                        assert_eq!(routes.resolve("shop", path).route, *route, "{line}");
+                    }
+                    (_, [Some(path), Some(route)]) => {
+                        assert_eq!(routes.resolve("shop", path).route, Some(*route), "{line}");
+                    }
+                    _ => continue,
+                }
+                examples += 1;
+            }
+        }
+        assert!(examples >= 25, "{examples} examples were found");
+    }
 }

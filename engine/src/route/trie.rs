@@ -80,7 +80,7 @@ impl Node {
         let children = std::mem::take(&mut self.children);
         *nodes -= children.len();
         for child in children.into_values() {
-            merged.merge(child, wildcard, nodes);
+            merged.merge(child, nodes);
         }
         merged.tidy(max_children, wildcard, nodes);
         self.collapsed = true;
@@ -89,12 +89,12 @@ impl Node {
     }
 
     /// Takes in what is below `other`. The result does not depend on the order in which nodes are taken in.
-    fn merge(&mut self, other: Node, wildcard: &str, nodes: &mut usize) {
+    fn merge(&mut self, other: Node, nodes: &mut usize) {
         self.collapsed |= other.collapsed;
         for (segment, child) in other.children {
             if let Some(known) = self.children.get_mut(&segment) {
                 *nodes -= 1;
-                known.merge(child, wildcard, nodes);
+                known.merge(child, nodes);
             } else {
                 self.children.insert(segment, child);
             }
@@ -191,8 +191,8 @@ mod tests {
             (seed >> 40) % 19
         };
         for _ in 0..20_000 {
-            let path: String = (0..6).map(|_| format!("/{}", digit())).collect();
-            insert(&mut trie, &path);
+            let path: Vec<String> = (0..6).map(|_| digit().to_string()).collect();
+            insert(&mut trie, &path.join("/"));
         }
         assert_eq!(trie.nodes, MAX_NODES);
         assert_eq!(count(&trie.root), MAX_NODES);

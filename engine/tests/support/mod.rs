@@ -109,6 +109,13 @@ impl Tape {
         self
     }
 
+    /// Whether the captured process made the connection.
+    pub fn is_client(&self) -> bool {
+        let made =
+            |event: &Recorded| matches!(&event.what, What::Open(open) if open.origin == Origin::Connect);
+        self.events.first().is_some_and(made)
+    }
+
     /// The recording is that of this connection.
     pub fn on(mut self, connection: u64) -> Self {
         self.connection = connection;

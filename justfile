@@ -22,6 +22,10 @@ demo PORT="": build
 test *ARGS:
     cargo test --locked {{ ARGS }}
 
+# Tries every property of the engine on CASES new random cases, not on the same few of every run.
+properties CASES="20000":
+    BEYLA_CASES={{ CASES }} cargo test --locked --package beyla-engine -- --skip speed
+
 # Kills COUNT captures at random moments under load, and recovers each. Needs root.
 crash COUNT="200" SEED="1": build
     BEYLA_LIVE=required BEYLA_CRASHES={{ COUNT }} BEYLA_CRASH_SEED={{ SEED }} \

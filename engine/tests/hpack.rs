@@ -1,6 +1,8 @@
 //! HPACK against encoders and decoders that know nothing of ours.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod support;
+
 use beyla_engine::http2::hpack::{Decoder, Error, Step};
 use httlib_hpack::Encoder;
 use proptest::collection::vec;
@@ -182,7 +184,7 @@ fn encode(encoder: &mut Encoder<'_>, block: &Block) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+    #![proptest_config(support::cases(400))]
 
     #[test]
     fn blocks_are_decoded_as_others_decode_them(blocks in vec(block(), 1..15), piece in 1..40usize) {

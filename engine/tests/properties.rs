@@ -111,7 +111,7 @@ fn assert_honest(seen: &[Seen]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
+    #![proptest_config(support::cases(1000))]
 
     #[test]
     fn any_cut_of_the_same_bytes_gives_the_same_requests(turns in turns(), cuts in vec(any::<Index>(), 0..20)) {
@@ -164,7 +164,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
+    #![proptest_config(support::cases(128))]
 
     #[test]
     fn random_bytes_are_survived(

@@ -293,8 +293,9 @@ fn content() -> impl Strategy<Value = Content> {
     prop_oneof![
         Just(Content::None),
         form.prop_map(Content::Length),
-        // Not six of the same: a secret may have them too.
-        "([a-z\n:=&][a-z]){0,150}".prop_map(|text| Content::Length(vec![Piece(text, false)])),
+        // Not the vowels and `w`, without which no name of a secret is spelt.
+        "([b-df-hj-np-tvx-z\n:=&][b-df-hj-np-tvx-z]){0,150}"
+            .prop_map(|text| Content::Length(vec![Piece(text, false)])),
         vec(1..200usize, 0..5).prop_map(Content::Chunks),
     ]
 }
@@ -434,7 +435,7 @@ fn policies() -> [Policy; 2] {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(250) })]
+    #![proptest_config(support::cases(250))]
 
     #[test]
     fn secrets_are_masked_and_everything_else_is_kept_however_reads_cut_them(

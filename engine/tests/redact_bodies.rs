@@ -239,7 +239,7 @@ fn has_plain_ends(turns: &[Turn]) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(60) })]
+    #![proptest_config(support::cases(60))]
 
     #[test]
     fn large_bodies_are_kept_and_paired_as_before(turns in vec(turn(), 1..3), client in any::<bool>()) {

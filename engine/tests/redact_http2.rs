@@ -185,7 +185,7 @@ fn blocks(bytes: &[u8], messages: &[Vec<std::ops::Range<usize>>]) -> Vec<Vec<u8>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+    #![proptest_config(support::cases(400))]
 
     #[test]
     fn masked_blocks_are_decoded_as_before_but_for_the_secrets(

@@ -140,6 +140,8 @@ pub(super) struct Asked {
     early: u32,
     /// Requests or responses were missed: the next request is taken for the only one that waits.
     missed: bool,
+    /// Others may wait beside those in `methods`, until a request comes when none does.
+    unsure: bool,
 }
 
 /// The methods that change where a response ends (RFC 9112 section 6.3).
@@ -153,7 +155,9 @@ enum Method {
 impl Asked {
     fn ask(&mut self, method: &[u8]) {
         if self.missed {
-            *self = Self::default();
+            *self = Self { unsure: true, ..Self::default() };
+        } else if self.methods.is_empty() && self.early == 0 {
+            self.unsure = false;
         }
         if self.early > 0 {
             self.early -= 1;
@@ -169,10 +173,11 @@ impl Asked {
         });
     }
 
-    fn answer(&mut self) -> Option<Method> {
+    /// The method of the request that a response answers, and whether that is certain.
+    fn answer(&mut self) -> (Option<Method>, bool) {
         let method = self.methods.pop_front();
         self.early += u32::from(method.is_none() && !self.missed);
-        method
+        (method, method.is_some() && !self.missed && !self.unsure)
     }
 
     /// Bytes were missed: of requests, after which those seen before keep their turn, or of responses.
@@ -282,7 +287,14 @@ impl Framer {
     pub(super) fn step(&mut self, bytes: &[u8], sure: bool, strict: bool, asked: &mut Asked) -> Step {
         let step = |length, region| Step { length, region, event: Event::None };
         match self.phase {
-            Phase::Start(trust) => self.start(trust, bytes, sure, strict),
+            Phase::Start(trust) => {
+                let step = self.start(trust, bytes, sure, strict);
+                if self.phase == Phase::Lost {
+                    // A message may pass by unseen.
+                    asked.lose(false);
+                }
+                step
+            }
             Phase::Line { .. } | Phase::ChunkEnd | Phase::ChunkSize | Phase::Trailer => {
                 self.line(bytes, asked)
             }
@@ -431,6 +443,7 @@ impl Framer {
                 _ => true,
             };
             if !good {
+                asked.lose(self.is_response());
                 self.enter(Phase::Lost);
             }
             return step(bytes.len(), if good { Region::Head } else { Region::Other });
@@ -513,8 +526,8 @@ impl Framer {
                 doubtful = false;
                 Phase::Start(Trust::Boundary)
             } else {
-                let method = asked.answer();
-                doubtful = method.is_none();
+                let (method, certain) = asked.answer();
+                doubtful = !certain;
                 if status == 101 || (method == Some(Method::Connect) && status < 300) {
                     event = Event::Switches;
                     Phase::Start(Trust::Switch)

@@ -17,6 +17,11 @@ use beyla_schema::event::{
 };
 use beyla_schema::request::{EndReason, Kind, Protocol, Request, SpanStatus, TlsMatch};
 
+mod cases;
+
+#[allow(unused_imports, reason = "each test binary uses its part of this")]
+pub use cases::cases;
+
 pub const LOCAL: &str = "10.0.0.1:8080";
 pub const REMOTE: &str = "10.0.0.2:40000";
 pub const STEP: u64 = 1_000_000;

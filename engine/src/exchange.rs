@@ -261,7 +261,7 @@ impl Shared {
         let path = texts.get(Text::Path);
         let service = self.services.get(&first.pid).map_or("", |name| name);
         let is_rpc = matches!(protocol, Protocol::Grpc | Protocol::GrpcWeb);
-        let rpc_status = exchange.rpc.status();
+        let rpc_status = exchange.rpc.status().filter(|_| is_rpc);
         let (rpc_service, rpc_method) = path.filter(|_| is_rpc).and_then(grpc::names).unzip();
         let route = match path {
             Some(path) if !is_rpc => self.routes.resolve(service, path).route,
@@ -300,7 +300,7 @@ impl Shared {
             rpc_service,
             rpc_method,
             rpc_status,
-            rpc_message: texts.get(Text::RpcMessage),
+            rpc_message: texts.get(Text::RpcMessage).filter(|_| is_rpc),
             error: outcome.is_error(),
             span_status: outcome.span_status(),
             start_ns,

@@ -98,6 +98,11 @@ impl Messages {
         }
     }
 
+    /// Some messages were not counted.
+    pub(crate) fn lose(&mut self) {
+        self.lost = true;
+    }
+
     fn begin(&mut self) {
         let [flag, length @ ..] = self.prefix;
         self.seen = 0;

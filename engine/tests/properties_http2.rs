@@ -82,7 +82,11 @@ impl Turn {
             sent.push(Sent::Headers { fields: status(103), end: false });
         }
         let trailers = self.trailers || self.grpc;
-        sent.push(Sent::Headers { fields: status(400 + n), end: self.answers.is_empty() && !trailers });
+        let mut fields = status(400 + n);
+        if self.grpc {
+            fields.push(("content-type".to_owned(), "application/grpc".to_owned()));
+        }
+        sent.push(Sent::Headers { fields, end: self.answers.is_empty() && !trailers });
         sent.extend(self.bodies(&self.answers, !trailers));
         if trailers {
             let fields = vec![("grpc-status".to_owned(), n.to_string())];

@@ -6,7 +6,7 @@
 use std::mem;
 use std::ops::ControlFlow::{self, Break, Continue};
 
-use super::{Leave, Pairing, Phase, begins_settings, head, is_tls, trim_blank};
+use super::{Leave, PREFACE, Pairing, Phase, begins_settings, head, is_tls, trim_blank};
 use crate::exchange::{Context, EARLY_NS, Moment, Side};
 use crate::stream::Call;
 
@@ -37,9 +37,9 @@ impl Pairing {
                 return Continue(());
             }
             if !head::may_be_response(bytes) {
-                let fresh = self.begun && self.requests == 0 && self.request.buffer.is_empty();
+                let fresh = self.begun && self.requests == 0 && PREFACE.starts_with(&self.request.buffer);
                 if fresh && begins_settings(call.head) != Some(false) {
-                    self.leave = Leave::Http2(Vec::new());
+                    self.leave = Leave::Http2(self.request.take(cx.shared));
                     return Break(());
                 }
                 return self.refuse(Side::Response, is_tls(bytes), cx);

@@ -122,6 +122,12 @@ impl Reader {
         self.found = true;
     }
 
+    /// Hands out what the buffer has.
+    fn take(&mut self, shared: &mut Shared) -> Vec<u8> {
+        shared.memory -= self.buffer.len();
+        mem::take(&mut self.buffer)
+    }
+
     /// Empties the buffer, with its memory if that is much.
     fn clear(&mut self, shared: &mut Shared) {
         shared.memory -= self.buffer.len();
@@ -355,9 +361,7 @@ impl Pairing {
         let fresh = self.begun && self.requests == 0 && side == Side::Request;
         let reader = self.reader(side);
         if fresh && is_preface(&reader.buffer, bytes) {
-            let before = mem::take(&mut reader.buffer);
-            cx.shared.memory -= before.len();
-            self.leave = Leave::Http2(before);
+            self.leave = Leave::Http2(reader.take(cx.shared));
             return Break(());
         }
         if !reader.buffer.is_empty() {

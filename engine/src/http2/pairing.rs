@@ -67,7 +67,7 @@ impl Session {
         stream.unasked = None;
         stream.exchange.first = opening.first;
         stream.sides[Side::Request as usize].head = true;
-        stream.speak(read.grpc);
+        stream.speak(Side::Request, read.grpc);
         self.ask(id, stream, cx);
     }
 
@@ -151,7 +151,7 @@ impl Session {
             exchange.status = read.status;
             exchange.response_header_bytes = block.map(|block| block.len() as u64);
             if exchange.texts.get(Text::RequestType).is_none() {
-                stream.speak(read.grpc);
+                stream.speak(Side::Response, read.grpc);
             }
         }
         let exchange = &stream.exchange;

@@ -51,6 +51,8 @@ pub(super) struct Half {
     frame: usize,
     /// The frame that began it.
     opening: Option<Opening>,
+    /// Bytes have passed while it was not known where frames begin.
+    missed: bool,
     /// Bytes of padding that the running DATA frame ends with; None when that was not seen.
     padding: Option<u8>,
 }
@@ -69,7 +71,7 @@ pub(super) struct Opening {
 
 impl Half {
     fn new(walk: Walk, decoder: Decoder) -> Self {
-        Self { walk, decoder, block: Vec::new(), frame: 0, opening: None, padding: None }
+        Self { walk, decoder, block: Vec::new(), frame: 0, opening: None, missed: false, padding: None }
     }
 
     /// Keeps part of a header block. Of one that is too long, nothing is kept.
@@ -154,8 +156,9 @@ impl Session {
         if call.lost > 0 {
             self.missing(side, call.lost, false, cx);
         }
-        if call.seen == 0 {
-            self.sides[side as usize].walk.recognise(call.head);
+        let half = &mut self.sides[side as usize];
+        if call.seen == 0 && half.walk.recognise(call.head) && mem::take(&mut half.missed) {
+            self.losses[side as usize] += 1;
         }
         let mut flow = self.feed(side, call.head, cx);
         if call.hidden > 0 && flow.is_continue() {
@@ -204,12 +207,15 @@ impl Session {
         }
         cx.shared.stats.parsed_bytes += (before - bytes.len()) as u64;
         cx.shared.stats.unparsed_bytes += bytes.len() as u64;
+        self.sides[side as usize].missed |= !bytes.is_empty();
         Continue(())
     }
 
     /// Passes over bytes that are missing: within a call, whose time is theirs too, or before one.
     fn missing(&mut self, side: Side, count: u64, within_call: bool, cx: &mut Context<'_>) {
-        let skipped = self.sides[side as usize].walk.skip(count);
+        let half = &mut self.sides[side as usize];
+        half.missed |= half.walk.is_lost();
+        let skipped = half.walk.skip(count);
         if let Some((head, count)) = skipped.payload {
             let half = &mut self.sides[side as usize];
             if head.is_block() {

@@ -39,8 +39,8 @@ impl Stream {
         Self { exchange, sides: losses.map(progress), unasked: None, answered: None }
     }
 
-    /// Makes it one of gRPC.
-    pub(super) fn speak(&mut self, kind: Option<grpc::Kind>) {
+    /// The head of one side says that it is one of gRPC.
+    pub(super) fn speak(&mut self, by: Side, kind: Option<grpc::Kind>) {
         let (protocol, messages) = match kind {
             Some(grpc::Kind::Grpc) => (Protocol::Grpc, true),
             Some(grpc::Kind::Web) => (Protocol::GrpcWeb, true),
@@ -48,7 +48,14 @@ impl Stream {
             None => return,
         };
         self.exchange.protocol = protocol;
-        self.sides.iter_mut().for_each(|side| side.messages = messages);
+        for side in [Side::Request, Side::Response] {
+            let progress = &mut self.sides[side as usize];
+            let missed = side != by && progress.head && !progress.messages;
+            progress.messages = messages;
+            if missed {
+                self.messages(side).lose();
+            }
+        }
     }
 
     /// Takes captured bytes of a body.

@@ -89,11 +89,13 @@ impl Walk {
         matches!(self.place, Place::Seek)
     }
 
-    /// Looks whether a call that begins with `bytes` begins with frames, where that is not known.
-    pub(super) fn recognise(&mut self, bytes: &[u8]) {
-        if self.is_lost() && frame::begins_frames(bytes) {
+    /// Where frames begin was not known, and a call that begins with `bytes` begins with them.
+    pub(super) fn recognise(&mut self, bytes: &[u8]) -> bool {
+        let found = self.is_lost() && frame::begins_frames(bytes);
+        if found {
             self.place = Place::Head;
         }
+        found
     }
 
     /// Takes bytes off the front of `bytes`, which `now` moved. None when there are no more, or when it is lost.

@@ -10,6 +10,7 @@
 mod connection;
 mod engine;
 mod exchange;
+pub mod graph;
 mod grpc;
 mod http1;
 pub mod http2;

@@ -28,6 +28,7 @@ struct Key {
     method: Option<u32>,
     route: Option<u32>,
     status: Option<u16>,
+    rpc_status: Option<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -77,8 +78,11 @@ pub struct Row {
     pub method: Option<String>,
     /// Route.
     pub route: Option<String>,
-    /// HTTP status; in [`Side::by_status`] none means that no response was seen.
+    /// HTTP status; in [`Side::by_status`] none means that none was seen.
     pub status: Option<u16>,
+    /// gRPC status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rpc_status: Option<u32>,
     /// Requests.
     pub requests: u64,
     /// Requests per second over the time of the report; none when that is zero.
@@ -116,6 +120,7 @@ impl Sink for Aggregator {
             method: number(request.method),
             route: number(request.route),
             status: request.status,
+            rpc_status: request.rpc_status,
         };
         let group = self.groups.entry(key).or_default();
         group.requests += 1;
@@ -138,18 +143,18 @@ impl Aggregator {
     }
 
     fn side(&self, kind: Kind, top: usize) -> Option<Side> {
-        let by_route = self.rows(kind, |key| Key { status: None, ..key });
+        let by_route = self.rows(kind, |key| Key { status: None, rpc_status: None, ..key });
         let mut slowest = by_route.clone();
         slowest.retain(|row| row.p95_ms.is_some());
         // Stable: routes that are equally slow stay ordered as in the table.
         slowest.sort_by(|a, b| b.p95_ms.partial_cmp(&a.p95_ms).unwrap_or(std::cmp::Ordering::Equal));
         slowest.truncate(top);
-        let none = Key { kind, service: None, method: None, route: None, status: None };
+        let none = Key { kind, service: None, method: None, route: None, status: None, rpc_status: None };
         Some(Side {
             total: self.rows(kind, |_| none).pop()?,
             by_service: self.rows(kind, |key| Key { service: key.service, ..none }),
             by_route,
-            by_status: self.rows(kind, |key| Key { status: key.status, ..none }),
+            by_status: self.rows(kind, |key| Key { status: key.status, rpc_status: key.rpc_status, ..none }),
             slowest,
         })
     }
@@ -160,7 +165,7 @@ impl Aggregator {
         let mut merged = BTreeMap::<_, Group>::new();
         for (&key, group) in self.groups.iter().filter(|(key, _)| key.kind == kind) {
             let key = coarse(key);
-            let name = (text(key.service), text(key.method), text(key.route), key.status);
+            let name = (text(key.service), text(key.method), text(key.route), (key.status, key.rpc_status));
             let sum = merged.entry(name).or_default();
             sum.requests += group.requests;
             sum.errors += group.errors;
@@ -170,11 +175,12 @@ impl Aggregator {
         let seconds = self.range.map_or(0.0, |(first, last)| (last - first) as f64 / 1e9);
         let mut rows: Vec<Row> = merged
             .into_iter()
-            .map(|((service, method, route, status), group)| Row {
+            .map(|((service, method, route, (status, rpc_status)), group)| Row {
                 service: service.map(str::to_owned),
                 method: method.map(str::to_owned),
                 route: route.map(str::to_owned),
                 status,
+                rpc_status,
                 ..group.row(seconds)
             })
             .collect();
@@ -185,14 +191,9 @@ impl Aggregator {
 
 impl Group {
     fn row(mut self, seconds: f64) -> Row {
-        let durations = &mut self.durations;
-        durations.sort_unstable();
-        let ms = |ns: u64| ns as f64 / 1e6;
-        // Nearest rank: the smallest value that at least `percent` of all values do not exceed.
-        let rank = |percent: usize| {
-            let rank = (durations.len() * percent).div_ceil(100);
-            durations.get(rank.checked_sub(1)?).copied().map(ms)
-        };
+        self.durations.sort_unstable();
+        let durations = &self.durations;
+        let rank = |percent| percentile_ms(durations, percent);
         let sum: u128 = durations.iter().copied().map(u128::from).sum();
         Row {
             requests: self.requests,
@@ -209,4 +210,11 @@ impl Group {
             ..Row::default()
         }
     }
+}
+
+/// A percentile of durations in nanoseconds, which are sorted; milliseconds. Nearest rank: the smallest value that at
+/// least `percent` of all values do not exceed.
+pub(crate) fn percentile_ms(durations: &[u64], percent: usize) -> Option<f64> {
+    let rank = (durations.len() * percent).div_ceil(100);
+    durations.get(rank.checked_sub(1)?).map(|&ns| ns as f64 / 1e6)
 }

@@ -6,13 +6,15 @@ use std::fmt::{self, Display, Formatter, Write as _};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
-use beyla_schema::{event::Clock, request::Request};
+use beyla_schema::event::Clock;
+use beyla_schema::request::{Protocol, Request};
 use jiff::{Timestamp, tz::TimeZone};
 
 /// Writes the line of `request`, with its line feed.
 ///
 /// Time of start (UTC), duration, time in the service, status, method, path, client, server, bytes of the
-/// request body. What was not observed is `-`, and `?` for the size.
+/// request body. What was not observed is `-`, and `?` for the size. A gRPC call has its gRPC status, and `gRPC` in place
+/// of the method, which is always the same.
 ///
 /// # Errors
 ///
@@ -28,11 +30,15 @@ pub fn write(out: &mut impl Write, request: &Request<'_>, clock: Clock) -> io::R
         }
         _ => out.write_all(b" (-) ")?,
     }
+    let (status, method) = match request.protocol {
+        Protocol::Grpc | Protocol::GrpcWeb => (request.rpc_status, Some("gRPC")),
+        _ => (request.status.map(u32::from), request.method),
+    };
     writeln!(
         out,
         "{} {} {} [{}]->[{}] size:{}B",
-        OrElse(request.status, "-"),
-        OrElse(request.method.map(Printable), "-"),
+        OrElse(status, "-"),
+        OrElse(method.map(Printable), "-"),
         OrElse(request.path.map(Printable), "-"),
         OrElse(request.client.map(|client| client.ip()), "-"),
         Destination(request.authority, request.server),

@@ -1,6 +1,7 @@
 //! The report, the exposition and the trace line, from requests made by hand.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use beyla_engine::graph::Graph;
 use beyla_engine::prometheus::{Exposition, Names};
 use beyla_engine::red::{Aggregator, Row};
 use beyla_engine::{Sink, trace_line};
@@ -232,4 +233,41 @@ fn a_trace_line_cannot_be_forged() {
     let text = line(&forged, 0);
     assert!(text.contains(r" GET /\u{1b}[2J\u{a}2023\u{20}\u{9b}\u{202e}é ["), "{text}");
     assert_eq!(text.lines().count(), 1);
+}
+
+#[test]
+fn a_grpc_call_has_its_own_status_in_its_line() {
+    let call = Request {
+        protocol: Protocol::Grpc,
+        rpc_status: Some(5),
+        method: Some("POST"),
+        ..request("/shop.Cart/Add", Some(200), 0, MS)
+    };
+    assert!(line(&call, 0).contains(") 5 gRPC /shop.Cart/Add ["));
+}
+
+#[test]
+fn the_graph_names_services_and_else_addresses() {
+    let call = |service, server: &str, duration| Request {
+        service,
+        kind: Kind::Client,
+        server: server.parse().ok(),
+        ..request("/a", Some(200), 0, duration)
+    };
+    let mut graph = Graph::default();
+    for request in [
+        call("shop", "10.0.0.1:80", MS),
+        call("shop", "10.0.0.1:80", 3 * MS),
+        call("shop", "10.0.0.2:80", MS),
+        call("shop", "10.0.0.3:80", MS),
+        Request { service: "cart", server: "10.0.0.1:80".parse().ok(), ..request("/a", Some(200), 0, MS) },
+        Request { service: "cart", server: "10.0.0.3:80".parse().ok(), ..request("/a", Some(200), 0, MS) },
+        Request { service: "mail", server: "10.0.0.3:80".parse().ok(), ..request("/a", Some(200), 0, MS) },
+    ] {
+        graph.request(&request);
+    }
+    let calls = graph.calls();
+    let named: Vec<_> = calls.iter().map(|call| (call.callee.as_deref(), call.requests)).collect();
+    assert_eq!(named, [(Some("cart"), 2), (Some("10.0.0.2:80"), 1), (Some("10.0.0.3:80"), 1)]);
+    assert_eq!((calls[0].p50_ms, calls[0].p95_ms), (Some(1.0), Some(3.0)));
 }

@@ -68,7 +68,7 @@ impl Frames {
     pub const ENDED: u32 = 2;
 
     /// What comes next.
-    #[inline(always)]
+    #[inline]
     pub const fn next(&self) -> Next {
         if self.kept > 0 {
             Next::Kept(self.kept)
@@ -80,14 +80,14 @@ impl Frames {
     }
 
     /// `count` bytes of the payload have come.
-    #[inline(always)]
+    #[inline]
     pub const fn passed(&mut self, count: u32) {
         self.left = self.left.saturating_sub(count);
         self.kept = self.kept.saturating_sub(count);
     }
 
     /// The head of a frame is complete. False when no frame has such a head; then nothing is known of what follows.
-    #[inline(always)]
+    #[inline]
     pub const fn begin(&mut self, head: [u8; HEAD]) -> bool {
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let kind = head[3];
@@ -109,7 +109,7 @@ impl Frames {
 }
 
 /// Whether there can be a frame like this. What is read at a wrong place mostly says that there cannot.
-#[inline(always)]
+#[inline]
 const fn is_frame(kind: u8, length: u32, of_stream: bool) -> bool {
     match kind {
         DATA => of_stream,

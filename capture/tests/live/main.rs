@@ -11,6 +11,7 @@ mod calls;
 mod capture;
 mod client;
 mod crash;
+mod frames;
 mod life_cycle;
 mod limits;
 mod load;

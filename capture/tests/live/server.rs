@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     /// HTTP/2 without TLS.
     H2c,
     Java,
+    /// Listens with Multipath TCP.
+    Multipath,
     Nginx,
     Node,
     Python,
@@ -46,7 +48,7 @@ impl Kind {
             Self::Java => &["java", "javac"],
             Self::Nginx => &["nginx"],
             Self::Node | Self::H2c => &["node"],
-            Self::Python | Self::Echo | Self::Forking | Self::Slow { .. } => &["python3"],
+            Self::Python | Self::Multipath | Self::Echo | Self::Forking | Self::Slow { .. } => &["python3"],
             Self::Ruby => &["ruby"],
         }
     }
@@ -74,6 +76,7 @@ impl Kind {
             Self::Node => command.arg("node").arg(sources.join("node/server.js")).arg(port),
             Self::H2c => command.arg("node").arg(sources.join("h2c/server.js")).arg(port),
             Self::Python => command.arg("python3").arg(sources.join("python/server.py")).arg(port),
+            Self::Multipath => command.arg("python3").arg(sources.join("multipath/multipath.py")).arg(port),
             Self::Ruby => command.arg("ruby").arg(sources.join("ruby/server.rb")).arg(port),
             Self::Forking => command.arg("python3").arg(sources.join("forking/forking.py")).arg(port),
             Self::Slow { accept_ms, read_ms } => command
@@ -113,7 +116,7 @@ fn java_classes() -> &'static Path {
 
 /// Runs a compiler for the file called `name`, and puts it where the next run replaces it. The program may be
 /// in use by tests in other processes, which a rename does not disturb.
-fn compiled(name: &str, compiler: impl FnOnce(&Path) -> Command) -> PathBuf {
+pub(crate) fn compiled(name: &str, compiler: impl FnOnce(&Path) -> Command) -> PathBuf {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let folder = tempfile::tempdir_in(place).unwrap();
     let fresh = folder.path().join(name);

@@ -14,7 +14,7 @@ use aya::{
 };
 use beyla_schema::{
     file::{Probe, ProgramCost},
-    wire::{Counters, MAX_CGROUPS},
+    wire::{Counters, MAX_CGROUPS, State},
 };
 use clap::ValueEnum;
 use memchr::memmem;
@@ -174,12 +174,12 @@ pub struct Maps {
     pub counters: CounterMap,
     /// Target processes.
     pub targets: HashMap<MapData, u32, u8>,
-    /// What is remembered of sockets: a `wire::State`.
-    pub sockets: SkStorage<MapData, [u64; 6]>,
+    /// What is remembered of sockets: a [`State`].
+    pub sockets: SkStorage<MapData, [u64; State::WORDS]>,
     /// The same map once more, for another process.
     pub sockets_map: OwnedFd,
-    /// What is remembered of connections, by cookie: a `wire::State`. None where that is in their sockets.
-    pub connections: Option<HashMap<MapData, u64, [u64; 6]>>,
+    /// What is remembered of connections, by cookie: a [`State`]. None where that is in their sockets.
+    pub connections: Option<HashMap<MapData, u64, [u64; State::WORDS]>>,
 }
 
 /// The words of a [`Counters`] for each CPU.

@@ -321,6 +321,7 @@ fn losses(counters: &Counters, behind: u64, skipped: u64, undecoded: u64, unacco
         ("targets_full", counters.targets_full),
         ("unheard", counters.unheard),
         ("io_uring", counters.io_uring),
+        ("frames_lost", counters.frames_lost),
         ("skipped_run", skipped),
         ("undecoded", undecoded),
         ("unaccounted", unaccounted),

@@ -123,6 +123,9 @@ fn advice(cause: &str) -> &'static str {
         "targets_full" => "more than 16,384 processes were targets at a time",
         "unheard" => "programs were started that --exe was not asked about: raise --ring-size",
         "io_uring" => "calls that moved bytes this kernel does not show: use Linux 6.3 or newer",
+        "frames_lost" => {
+            "directions of HTTP/2 connections are recorded as far as --snaplen goes from some point on"
+        }
         "undecoded" => "the kernel object is not the one this program was built for",
         "unaccounted" => "an error of this program: please report it",
         _ => "events that interrupted one of their own kind",

@@ -69,7 +69,7 @@ static void *(*bpf_sk_storage_get)(void *, void *, void *, u64) = (void *)107;
 
 // BPF_MAP_TYPE_SK_STORAGE with BPF_F_NO_PREALLOC | BPF_F_CLONE: an accepted socket begins with a copy of its
 // listener's value. The value is `wire::State`.
-struct state { u64 words[6]; };
+struct state { u64 words[12]; };
 struct {
     __uint(type, 24);
     __uint(map_flags, 1 | (1 << 9));

@@ -100,7 +100,7 @@ fn by_inode(cookie: u64, inode: u64) -> Option<&'static mut State> {
 
 #[inline(always)]
 fn create(key: u64, flags: u32) -> Option<&'static mut State> {
-    let state = State { cookie: key, received: 0, sent: 0, ready_ns: 0, turn: 0, direction: 0, flags };
+    let state = State { cookie: key, flags, ..State::default() };
     // Another thread may have been faster.
     let _ = CONNECTIONS.insert(key, state, BPF_NOEXIST.into());
     let state = get(key);

@@ -3,9 +3,9 @@
 use beyla_schema::wire::{Data, Direction, FLOOR, Kind, MAX_PAYLOAD, State, TAIL};
 
 use crate::{
-    kernel,
+    frames, kernel,
     output::{self, Actor},
-    payload,
+    payload::{self, Moved},
     syscall::Bytes,
 };
 
@@ -35,24 +35,45 @@ pub(crate) fn record(state: &mut State, direction: Direction, length: u32, actor
         state.direction = direction as u32;
         state.turn = position;
     }
-    let snaplen = u64::from(kernel::setting(&SNAPLEN));
-    let left = snaplen.saturating_sub(position - state.turn).max(FLOOR as u64);
-    let (mut captured, mut tail) = (length, 0);
-    if u64::from(length) > left {
-        tail = TAIL as u32;
-        captured = (left as u32).min(length - tail).min((MAX_PAYLOAD - TAIL) as u32);
-    }
-    let data = Data {
-        head: output::head(Kind::Data, state.cookie, actor),
+    let mut data = Data {
+        head: output::numbered(Kind::Data, state.cookie, actor, 0),
         position,
         ready_ns,
         length,
-        captured,
-        tail,
+        captured: 0,
+        tail: 0,
         call: bytes.call as u8,
         direction: direction as u8,
         source: 0,
         pad: 0,
     };
-    payload::deliver(data, direction, bytes);
+    let mut moved = Moved { bytes, length: length.into(), actor, direction };
+    if frames::are_followed(state, direction, position, &moved) {
+        let Some(scratch) = payload::scratch(direction) else {
+            output::lost(|counters| &mut counters.storage_full);
+            return;
+        };
+        (scratch.data, scratch.moved) = (Data { length: 0, ..data }, moved);
+        data.length = frames::record(state, scratch) as u32;
+        if data.length == 0 {
+            return;
+        }
+        let followed = length - data.length;
+        if followed > 0 {
+            data.ready_ns = 0;
+            data.position += u64::from(followed);
+            moved.bytes = scratch.moved.bytes;
+        }
+    }
+
+    let length = data.length;
+    let snaplen = u64::from(kernel::setting(&SNAPLEN));
+    let left = snaplen.saturating_sub(data.position - state.turn).max(FLOOR as u64);
+    data.captured = length;
+    if u64::from(length) > left {
+        data.tail = TAIL as u32;
+        data.captured = (left as u32).min(length - data.tail).min((MAX_PAYLOAD - TAIL) as u32);
+    }
+    data.head.seq = output::number();
+    payload::deliver(data, direction, moved.bytes);
 }

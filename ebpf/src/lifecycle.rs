@@ -12,6 +12,7 @@ use crate::{
 // include/net/tcp_states.h
 const ESTABLISHED: i32 = 1;
 const SYN_SENT: i32 = 2;
+const SYN_RECV: i32 = 3;
 const FIN_WAIT1: i32 = 4;
 const CLOSE: i32 = 7;
 const CLOSE_WAIT: i32 = 8;
@@ -32,7 +33,7 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         // `connect` and `listen` enter these states in the context of the process that calls them.
         SYN_SENT => connecting(sock),
         LISTEN => listening(sock),
-        ESTABLISHED => established(sock),
+        ESTABLISHED => established(sock, old),
         _ => {
             let Some(state) = connection::of(sock) else { return 0 };
             match new {
@@ -99,12 +100,27 @@ pub(crate) fn adopt(process: u32) {
 }
 
 #[inline(always)]
-fn established(sock: Sock) {
-    let Some(mark) = sock.storage() else { return };
+fn established(sock: Sock, old: i32) {
+    let Some(mark) = sock.storage().or_else(|| accepted(sock, old)) else { return };
     let origin = if mark.flags & State::CONNECTING != 0 { Origin::Connect } else { Origin::Accept };
     if let Some(state) = connection::established(sock, mark) {
         announce(sock.address(), Transport::Tcp, state, origin, Actor::NOBODY);
     }
+}
+
+/// The mark of a connection to a selected port whose listener has none: a listener of Multipath TCP is two sockets, and
+/// one that listened before the capture could only be marked where its process has it.
+#[inline(always)]
+fn accepted(sock: Sock, old: i32) -> Option<&'static mut State> {
+    if old != SYN_RECV || !filter::is_selected(sock.local_port()) || !sock.is_tcp() {
+        return None;
+    }
+    let Some(state) = sock.storage_or_new() else {
+        output::lost(|counters| &mut counters.storage_full);
+        return None;
+    };
+    state.flags |= State::MARKED;
+    Some(state)
 }
 
 /// Delivers the addresses of a connection, once.

@@ -1,7 +1,7 @@
 //! The kernel programs of beyla-capture: see, filter, copy. They parse nothing and pair nothing.
 //!
 //! [`sock_length`], or [`sys_exit`] on kernels before Linux 6.3, sees the bytes that the captured processes move;
-//! [`data`] and [`payload`] make records of them. [`lifecycle`] does the same for connections and processes,
+//! [`data`] and [`payload`] make records of them, [`frames`] those of HTTP/2. [`lifecycle`] does the same for connections and processes,
 //! [`filter`] decides whose they are, [`connection`] remembers what is known of each, and [`output`] puts records
 //! into the ring buffer that `capture` drains. The records are those of `beyla_schema::wire`.
 
@@ -19,6 +19,7 @@
 mod connection;
 mod data;
 mod filter;
+mod frames;
 mod kernel;
 mod lifecycle;
 mod output;

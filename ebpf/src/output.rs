@@ -66,11 +66,18 @@ impl Actor {
 /// The head of a new record.
 #[inline(always)]
 pub(crate) fn head(kind: Kind, connection: u64, actor: Actor) -> Head {
-    numbered(kind, connection, actor, count(|counters| &mut counters.made))
+    numbered(kind, connection, actor, number())
 }
 
+/// The number of a new record.
 #[inline(always)]
-fn numbered(kind: Kind, connection: u64, actor: Actor, seq: u64) -> Head {
+pub(crate) fn number() -> u64 {
+    count(|counters| &mut counters.made)
+}
+
+/// The head of a record that has this number.
+#[inline(always)]
+pub(crate) fn numbered(kind: Kind, connection: u64, actor: Actor, seq: u64) -> Head {
     Head {
         // SAFETY: helpers without arguments.
         ts_ns: unsafe { bpf_ktime_get_ns() },

@@ -13,7 +13,7 @@ use aya_ebpf::{
 use beyla_schema::wire::{Data, Direction, MAX_PAYLOAD, MAX_SEGMENTS, PAYLOAD_CLASSES, TAIL};
 
 use crate::{
-    kernel,
+    frames, kernel,
     output::{self, Actor},
     syscall::Bytes,
 };
@@ -36,14 +36,17 @@ static SCRATCH: Array<Scratch> = Array::with_max_entries(2, 0);
 /// all the verifier can see.
 #[repr(C)]
 pub(crate) struct Scratch {
-    data: Data,
-    payload: [u8; 2 * MAX_PAYLOAD],
+    pub(crate) data: Data,
+    pub(crate) payload: [u8; 2 * MAX_PAYLOAD],
     walk: Walk,
-    /// For `sys_exit`.
+    /// For `frames`.
+    pub(crate) frames: frames::Walk,
+    /// For `frames` and `sys_exit`.
     pub(crate) moved: Moved,
 }
 
 /// Bytes that a call moved.
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Moved {
     pub(crate) bytes: Bytes,
@@ -208,17 +211,23 @@ fn gather(data: Data, direction: Direction, vector: u64, count: u64) {
     unsafe { output::copy_out((&raw const *scratch).cast(), size_of::<Data>() as u32 + kept) };
 }
 
+/// Whether [`repeat`] repeats as often as it is asked to.
+#[inline(always)]
+pub(crate) fn has_loop() -> bool {
+    kernel::setting(&HAS_LOOP) != 0
+}
+
 /// How often [`repeat`] repeats at most, when it is asked for no more than `most`.
 #[inline(always)]
 pub(crate) fn limit(most: u64) -> u64 {
-    if kernel::setting(&HAS_LOOP) != 0 { most } else { UNROLLED }
+    if has_loop() { most } else { UNROLLED }
 }
 
 /// Calls `step` with 0, 1, ... below `count` until it returns 1. A loop written out would be verified once for
 /// every turn; kernels that cannot do better get few turns.
 #[inline(always)]
 pub(crate) fn repeat<T>(count: u64, step: extern "C" fn(u64, *mut T) -> u64, state: &mut T) {
-    if kernel::setting(&HAS_LOOP) != 0 {
+    if has_loop() {
         // SAFETY: `step` is what the helper wants, and `state` what `step` wants.
         unsafe { bpf_loop(count as u32, step as *mut c_void, (&raw mut *state).cast(), 0) };
         return;

@@ -273,6 +273,10 @@ impl Shared {
             Some((trace, parent)) => (trace, Some(parent)),
             None => (trace::trace_id(self.config.capture_id, link.connection, *ordinal), None),
         };
+        // A side that was seen to its end has them all, and so has a stream that was cut off.
+        let messages = |side: &grpc::Messages, bytes: Option<u64>| {
+            side.count().filter(|_| is_rpc && (bytes.is_some() || end_reason == EndReason::Reset))
+        };
         let outcome = Outcome { kind: link.kind, end_reason, status: *status, is_rpc, rpc_status };
         self.stats.requests += 1;
         sink.request(&Request {
@@ -313,16 +317,8 @@ impl Shared {
             response_bytes: exchange.response_bytes,
             request_header_bytes: exchange.request_header_bytes,
             response_header_bytes: exchange.response_header_bytes,
-            request_messages: exchange
-                .rpc
-                .request
-                .count()
-                .filter(|_| is_rpc && exchange.request_bytes.is_some()),
-            response_messages: exchange
-                .rpc
-                .response
-                .count()
-                .filter(|_| is_rpc && exchange.response_bytes.is_some()),
+            request_messages: messages(&exchange.rpc.request, exchange.request_bytes),
+            response_messages: messages(&exchange.rpc.response, exchange.response_bytes),
             client: link.client,
             server: link.server,
             connection: link.connection,

@@ -5,6 +5,8 @@
 
 use core::mem::{offset_of, size_of, size_of_val};
 
+use crate::frames::Frames;
+
 /// The payload sizes a data record is reserved in: the smallest that fits is taken, since the verifier
 /// accepts constant sizes only.
 pub const PAYLOAD_CLASSES: [usize; 4] = [256, 1024, 4096, 16384];
@@ -144,6 +146,8 @@ pub struct Counters {
     pub unheard: u64,
     /// Calls of targets that handed requests to io_uring where its bytes cannot be seen.
     pub io_uring: u64,
+    /// Directions of HTTP/2 connections whose frames could not be followed to the end.
+    pub frames_lost: u64,
 }
 
 impl Counters {
@@ -163,6 +167,7 @@ impl Counters {
             targets_full,
             unheard,
             io_uring,
+            frames_lost,
         ] = words;
         Self {
             made,
@@ -175,6 +180,7 @@ impl Counters {
             targets_full,
             unheard,
             io_uring,
+            frames_lost,
         }
     }
 
@@ -206,9 +212,20 @@ pub struct State {
     pub direction: u32,
     /// The constants below.
     pub flags: u32,
+    /// Where each [`Direction`] is in its frames, once [`State::HTTP2`] is set.
+    pub frames: [Frames; 2],
 }
 
 impl State {
+    /// How many words it is: the value of a map for user space.
+    pub const WORDS: usize = size_of::<Self>() / 8;
+
+    /// Its words, in their order.
+    pub const fn words(self) -> [u64; Self::WORDS] {
+        // SAFETY: integers and byte arrays without padding, of the same size.
+        unsafe { core::mem::transmute(self) }
+    }
+
     /// The socket, or the listener it was accepted from, belongs to the capture.
     pub const MARKED: u32 = 1;
     /// Its [`Kind::Open`] record was delivered.
@@ -217,6 +234,8 @@ impl State {
     pub const CONNECTING: u32 = 4;
     /// It carries messages, each for itself, and no stream.
     pub const DATAGRAM: u32 = 8;
+    /// The preface of HTTP/2 was seen.
+    pub const HTTP2: u32 = 16;
 }
 
 /// In [`Head::connection`]: the rest is no cookie but the number of the socket's inode, because the socket had no
@@ -341,8 +360,8 @@ const _: () = {
     assert!(size_of::<Socket>() == 80);
     assert!(size_of::<Close>() == 64);
     assert!(size_of::<Process>() == 48);
-    assert!(size_of::<Counters>() == 80);
-    assert!(size_of::<State>() == 48);
+    assert!(size_of::<Counters>() == 88);
+    assert!(size_of::<State>() == 96);
     assert!(offset_of!(Data, position) == 40);
     assert!(offset_of!(Socket, family) == 76);
 };

@@ -18,11 +18,14 @@ use serde::{Deserialize, Serialize};
 use super::facts::open;
 use crate::host;
 
-/// The kernel's memory of sockets: a `wire::State` each.
-pub type Marks = SkStorage<MapData, [u64; 6]>;
+/// A [`State`], word by word.
+type Words = [u64; State::WORDS];
 
-/// What the kernel programs remember of connections, by cookie: a `wire::State` each.
-pub type Connections = BpfHashMap<MapData, u64, [u64; 6]>;
+/// The kernel's memory of sockets.
+pub type Marks = SkStorage<MapData, Words>;
+
+/// What the kernel programs remember of connections, by cookie.
+pub type Connections = BpfHashMap<MapData, u64, Words>;
 
 /// A socket that was there before the kernel programs saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +59,7 @@ pub fn mark(pid: u32, marks: &mut Marks) -> Vec<FoundSocket> {
         let ts_ns = host::monotonic_ns();
         // The state of a listener is what its connections begin with: nothing but the mark.
         let state = match remote {
-            None => [0, 0, 0, 0, 0, flags(State::MARKED)],
+            None => State { flags: State::MARKED, ..State::default() }.words(),
             Some(_) => announced(cookie),
         };
         marks.insert(&socket, state, BPF_NOEXIST).ok()?;
@@ -72,16 +75,9 @@ impl FoundSocket {
     }
 }
 
-/// [`State`] of a connection that is told.
-fn announced(cookie: u64) -> [u64; 6] {
-    [cookie, 0, 0, 0, 0, flags(State::MARKED | State::ANNOUNCED)]
-}
-
-/// [`State::flags`] as the last word of a [`State`].
-fn flags(flags: u32) -> u64 {
-    let mut word = [0; 8];
-    word[4..].copy_from_slice(&flags.to_ne_bytes());
-    u64::from_ne_bytes(word)
+/// The state of a connection that is told.
+fn announced(cookie: u64) -> Words {
+    State { cookie, flags: State::MARKED | State::ANNOUNCED, ..State::default() }.words()
 }
 
 /// A TCP socket of a process.

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, thread, time::Duration};
 
-use beyla_schema::request;
+use beyla_schema::{
+    event::{Body, Origin},
+    request,
+};
 
 use crate::{
     Machine,
@@ -171,4 +174,31 @@ fn a_program_is_recorded_by_its_path_wherever_it_runs() {
         sent.extend(client.take_sent());
     }
     capture.stop().assert_served(&sent);
+}
+
+/// Connections that are accepted from a listener of Multipath TCP are told when they are accepted, whether the capture or
+/// the listener is older.
+#[test]
+fn connections_to_a_multipath_listener_are_accepted() {
+    for capture_is_first in [false, true] {
+        let Some(_turn) = turn(Machine::Shared, Kind::Multipath.programs()) else { return };
+        let port = free_port();
+        let first = capture_is_first.then(|| Capture::of_port(port));
+        let server = Server::start_on(Kind::Multipath, port);
+        let capture = first.unwrap_or_else(|| {
+            // The connection that tried the server is over by then.
+            thread::sleep(Duration::from_millis(200));
+            Capture::of_port(port)
+        });
+        let mut client = Client::new(server.port);
+        client.ask_one_by_one(&["/1", "/2", "/3"]);
+        let mut origins = Vec::new();
+        let recording = capture.stop_and(|event| {
+            if let Body::Open(open) = event.body {
+                origins.push(open.origin);
+            }
+        });
+        assert!(origins.len() >= 3 && origins.iter().all(|&origin| origin == Origin::Accept), "{origins:?}");
+        recording.assert_served(&client.take_sent());
+    }
 }

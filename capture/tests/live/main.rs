@@ -11,6 +11,7 @@ mod calls;
 mod capture;
 mod client;
 mod crash;
+mod frames;
 mod grpc;
 mod http2;
 mod life_cycle;

@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     /// HTTP/1.1 and HTTP/2 without TLS.
     Hyper,
     Java,
+    /// Listens with Multipath TCP.
+    Multipath,
     Nginx,
     /// A proxy to the service at this port.
     NginxProxy {
@@ -65,7 +67,12 @@ impl Kind {
             Self::Nginx | Self::NginxProxy { .. } => &["nginx"],
             Self::Nghttpd => &["nghttpd"],
             Self::Node | Self::H2c => &["node"],
-            Self::Python | Self::Echo | Self::Forking | Self::Slow { .. } | Self::Websocket => &["python3"],
+            Self::Python
+            | Self::Echo
+            | Self::Forking
+            | Self::Multipath
+            | Self::Slow { .. }
+            | Self::Websocket => &["python3"],
             Self::Ruby => &["ruby"],
             Self::Uvicorn => &["uvicorn"],
         }
@@ -109,6 +116,7 @@ impl Kind {
             Self::Node => command.arg("node").arg(sources.join("node/server.js")).arg(port),
             Self::H2c => command.arg("node").arg(sources.join("h2c/server.js")).arg(port),
             Self::Python => command.arg("python3").arg(sources.join("python/server.py")).arg(port),
+            Self::Multipath => command.arg("python3").arg(sources.join("multipath/multipath.py")).arg(port),
             Self::Ruby => command.arg("ruby").arg(sources.join("ruby/server.rb")).arg(port),
             Self::Uvicorn => command
                 .args(["uvicorn", "--log-level", "warning", "--port", &port, "--app-dir"])
@@ -163,7 +171,7 @@ fn java_classes() -> &'static Path {
 
 /// Runs a compiler for the file called `name`, and puts it where the next run replaces it. The program may be
 /// in use by tests in other processes, which a rename does not disturb.
-fn compiled(name: &str, compiler: impl FnOnce(&Path) -> Command) -> PathBuf {
+pub(crate) fn compiled(name: &str, compiler: impl FnOnce(&Path) -> Command) -> PathBuf {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let folder = tempfile::tempdir_in(place).unwrap();
     let fresh = folder.path().join(name);

@@ -189,7 +189,11 @@ impl Session {
 
     /// A stream was ended at once, by either side.
     pub(super) fn reset(&mut self, id: u32, cx: &mut Context<'_>) {
-        if let Some(stream) = self.take(id) {
+        if let Some(mut stream) = self.take(id) {
+            if stream.is_doubtful(self.losses) {
+                stream.exchange.rpc.request.lose();
+                stream.exchange.rpc.response.lose();
+            }
             self.let_off(stream, EndReason::Reset, cx);
         }
     }

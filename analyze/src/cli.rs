@@ -4,10 +4,11 @@
 use std::{io::Write, path::PathBuf};
 
 use anstream::ColorChoice;
-use beyla_analyze::sql::Format;
+use beyla_analyze::{export::Metrics, sql::Format};
 use beyla_engine::{
-    prometheus::Names,
+    prometheus::{MAX_SERIES, Names},
     redact::{Policy, PolicyError},
+    route::{NameError, Pattern, PatternError, Rules, Unmatched},
 };
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use clap_complete::Shell;
@@ -19,12 +20,15 @@ Examples:
   beyla-analyze run.parquet --sql                  a prompt; \\d lists tables and columns
   beyla-analyze run.parquet --traces | head        one line per request
   beyla-analyze run.parquet --prometheus           metrics of the whole run
+  beyla-analyze run.parquet --route '/users/{id}' --route '/static/*' --unmatched wildcard
+  beyla-analyze run.parquet --config beyla.yml     the same from a file with Beyla's keys
 
   beyla-analyze run.parquet --sql \"
     select route, count(*) as n, approx_percentile_cont(duration_ms, 0.95) as p95
     from requests where kind = 'server' group by route order by p95 desc limit 5\"
   beyla-analyze a.parquet b.parquet --sql 'select * from requests' --format ndjson
   beyla-analyze run.parquet --sql --format csv < queries.sql
+  beyla-analyze routes run.parquet                 which route rules would give how many routes
   beyla-analyze validate run.parquet               is it what the format says
   beyla-analyze filter run.parquet -o shared.parquet --redact
 
@@ -60,6 +64,9 @@ struct Cli {
     #[command(flatten)]
     mode: Mode,
 
+    #[command(flatten)]
+    routing: Routing,
+
     /// How to show it: text or json for the report, table, csv, json or ndjson for --sql
     #[arg(long, value_name = "FORMAT")]
     format: Option<AnyFormat>,
@@ -71,6 +78,10 @@ struct Cli {
     /// What the metrics are called
     #[arg(long, value_name = "NAMES", default_value = "otel", requires = "prometheus")]
     metric_names: MetricNames,
+
+    /// The most series that a metric may have; what needs further ones is in one with otel_metric_overflow="true"
+    #[arg(long, value_name = "N", default_value_t = MAX_SERIES, value_parser = at_least_one, requires = "prometheus")]
+    max_series: usize,
 
     /// Fail with status 3 when events were lost or the capture did not end cleanly
     #[arg(long)]
@@ -86,8 +97,109 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Routes(Routes),
     Validate(Validate),
     Filter(Filter),
+}
+
+/// How paths become routes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Routes")]
+struct Routing {
+    /// Make this the route of the paths that it matches: /users/{id}, /users/:id, /files/v:version, /static/*
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    route: Vec<Pattern>,
+
+    /// Leave out requests to the paths that this matches
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    route_ignore: Vec<Pattern>,
+
+    /// The route of other paths: heuristic (* for segments that look like ids), low-cardinality (the same, and for places
+    /// with more than 10 different segments), path (as it is), wildcard (/** for all), unset (none) [default:
+    /// low-cardinality]
+    #[arg(long, value_name = "HOW", value_parser = unmatched, hide_possible_values = true)]
+    unmatched: Option<Unmatched>,
+
+    /// Read the rules from the section `routes` of a YAML file with Beyla's keys; options add to it and come first
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+fn pattern(text: &str) -> Result<Pattern, PatternError> {
+    text.parse()
+}
+
+fn unmatched(text: &str) -> Result<Unmatched, NameError> {
+    text.parse()
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("there has to be one".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
+/// Where the route rules are to come from.
+pub(crate) struct RouteOptions {
+    pub(crate) config: Option<PathBuf>,
+    patterns: Vec<Pattern>,
+    ignored: Vec<Pattern>,
+    unmatched: Option<Unmatched>,
+}
+
+impl RouteOptions {
+    /// The rules of the options together with those of a file, and whether anybody asked for any.
+    pub(crate) fn rules(self, file: Option<Rules>) -> (Rules, bool) {
+        let Self { mut patterns, mut ignored, unmatched, .. } = self;
+        let given = file.is_some() || !patterns.is_empty() || !ignored.is_empty() || unmatched.is_some();
+        let mut rules = file.unwrap_or_default();
+        patterns.append(&mut rules.patterns);
+        ignored.append(&mut rules.ignored);
+        rules.unmatched = unmatched.unwrap_or(rules.unmatched);
+        (Rules { patterns, ignored, ..rules }, given)
+    }
+}
+
+impl From<Routing> for RouteOptions {
+    fn from(routing: Routing) -> Self {
+        let Routing { route: patterns, route_ignore: ignored, unmatched, config } = routing;
+        Self { config, patterns, ignored, unmatched }
+    }
+}
+
+const ROUTES_EXAMPLES: &str = "\
+Examples:
+  beyla-analyze routes run.parquet                 the path, the heuristic, low cardinality, the wildcard
+  beyla-analyze routes run.parquet --route '/users/{id}' --route '/static/*' --top 20
+  beyla-analyze routes run.parquet --config beyla.yml --format json
+
+Exit status:
+  0  fine
+  2  wrong usage, or input that cannot be read";
+
+/// Compare route rules: how many routes each of them gives a service, which have the most requests, and what became them
+///
+/// The rules that are compared are the path as it is, the heuristic, low cardinality, the wildcard, and, with --route or
+/// patterns in --config, these: `given`. docs/routes.md tells what they do.
+#[derive(Debug, Args)]
+#[command(after_help = ROUTES_EXAMPLES)]
+struct Routes {
+    /// Capture files; several are one answer
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    routing: Routing,
+
+    /// Routes that are shown of each service and rule
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    top: usize,
+
+    /// How to show it
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: TextOrJson,
 }
 
 const VALIDATE_EXAMPLES: &str = "\
@@ -255,6 +367,7 @@ enum Generate {
 pub(crate) struct Options {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) action: Action,
+    pub(crate) routes: RouteOptions,
     pub(crate) strict: bool,
     pub(crate) color: ColorChoice,
 }
@@ -271,8 +384,13 @@ pub(crate) enum Action {
         query: Option<String>,
         format: Format,
     },
-    Prometheus(Names),
+    /// Series have routes as labels if today's conventions are followed, or if there are rules.
+    Prometheus(Metrics),
     Traces,
+    Routes {
+        top: usize,
+        json: bool,
+    },
     Validate {
         json: bool,
     },
@@ -287,7 +405,9 @@ pub(crate) enum Action {
 
 /// The options of the command line. Ends the process when there are none to return: wrong usage, `--help`.
 pub(crate) fn parse() -> std::io::Result<Options> {
-    let Cli { files, mode, format, top, metric_names, strict, color, command } = Cli::parse();
+    let Cli { files, mode, routing, format, top, metric_names, max_series, strict, color, command } =
+        Cli::parse();
+    let mut routes = RouteOptions::from(routing);
     let color = match color {
         Color::Auto => ColorChoice::Auto,
         Color::Always => ColorChoice::Always,
@@ -295,6 +415,10 @@ pub(crate) fn parse() -> std::io::Result<Options> {
     };
     if let Some(command) = command {
         let (files, action) = match command {
+            Command::Routes(Routes { files, routing, top, format }) => {
+                routes = routing.into();
+                (files, Action::Routes { top, json: format == TextOrJson::Json })
+            }
             Command::Validate(Validate { files, format }) => {
                 (files, Action::Validate { json: format == TextOrJson::Json })
             }
@@ -306,7 +430,7 @@ pub(crate) fn parse() -> std::io::Result<Options> {
                 (vec![input], Action::Filter { output, policy, force })
             }
         };
-        return Ok(Options { files, action, strict, color });
+        return Ok(Options { files, action, routes, strict, color });
     }
     let refuse = |what: &str, formats: &str| -> ! {
         let message = format!("{what} is written as {formats}");
@@ -324,10 +448,13 @@ pub(crate) fn parse() -> std::io::Result<Options> {
             };
             Action::Sql { query, format }
         }
-        (Mode { prometheus: true, .. }, None) => Action::Prometheus(match metric_names {
-            MetricNames::Otel => Names::Otel,
-            MetricNames::Beyla2023 => Names::Beyla2023,
-        }),
+        (Mode { prometheus: true, .. }, None) => {
+            let (names, routes) = match metric_names {
+                MetricNames::Otel => (Names::Otel, true),
+                MetricNames::Beyla2023 => (Names::Beyla2023, false),
+            };
+            Action::Prometheus(Metrics { names, routes, max_series })
+        }
         (Mode { traces: true, .. }, None) => Action::Traces,
         (Mode { prometheus: true, .. } | Mode { traces: true, .. }, Some(_)) => {
             refuse("the output of --prometheus and --traces", "it is: without --format")
@@ -336,7 +463,7 @@ pub(crate) fn parse() -> std::io::Result<Options> {
         (_, Some(AnyFormat::Json)) => Action::JsonReport { top },
         (_, Some(_)) => refuse("the report", "text or json; the other formats are for --sql"),
     };
-    Ok(Options { files, action, strict, color })
+    Ok(Options { files, action, routes, strict, color })
 }
 
 fn generate(what: Generate) -> std::io::Result<Vec<u8>> {

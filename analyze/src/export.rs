@@ -6,13 +6,14 @@ use std::io::{self, Write};
 use beyla_engine::{
     Sink,
     prometheus::{Exposition, Names},
+    route::Rules,
     trace_line,
 };
 use beyla_schema::{arrow::requests::Source, event::Clock, request::Request};
 
 use crate::{
     Error,
-    replay::{Capture, Consumer, Summary, replay_all},
+    replay::{Capture, Consumer, Signal, Summary, replay_all},
 };
 
 struct TraceLines<W> {
@@ -40,23 +41,45 @@ impl<W: Write> Consumer for TraceLines<W> {
 }
 
 /// Writes one line per request, in the order the requests ended.
-pub fn traces(captures: Vec<Capture>, out: &mut impl Write, progress: bool) -> Result<Vec<Summary>, Error> {
+pub fn traces(
+    captures: Vec<Capture>,
+    rules: &Rules,
+    out: &mut impl Write,
+    progress: bool,
+) -> Result<Vec<Summary>, Error> {
     let mut lines = TraceLines { out, clock: Clock::default(), result: Ok(()) };
-    let summaries = replay_all(captures, &mut lines, progress);
+    let summaries = replay_all(captures, rules, &mut lines, progress);
     lines.result?;
     Ok(summaries)
 }
 
-impl Consumer for Exposition {}
+impl Consumer for Exposition {
+    fn signal(&self) -> Signal {
+        Signal::Metrics
+    }
+}
+
+/// What is exposed.
+#[derive(Clone, Copy, Debug)]
+pub struct Metrics {
+    /// What metrics and labels are called.
+    pub names: Names,
+    /// Whether series have the route as a label.
+    pub routes: bool,
+    /// The most series that a metric may have.
+    pub max_series: usize,
+}
 
 /// The Prometheus exposition of whole runs, and what the files held.
 ///
 /// The `instance` of every series is the captured host; of several hosts, their names joined by commas.
-pub fn prometheus(captures: Vec<Capture>, names: Names) -> (String, Vec<Summary>) {
+pub fn prometheus(captures: Vec<Capture>, rules: &Rules, metrics: Metrics) -> (String, Vec<Summary>) {
     let mut hosts: Vec<&str> = captures.iter().map(Capture::host).collect();
     hosts.sort_unstable();
     hosts.dedup();
-    let mut exposition = Exposition::new(names, hosts.join(","));
-    let summaries = replay_all(captures, &mut exposition, true);
+    let Metrics { names, routes, max_series } = metrics;
+    let exposition = Exposition::new(names, hosts.join(","));
+    let mut exposition = exposition.with_routes(routes).with_max_series(max_series);
+    let summaries = replay_all(captures, rules, &mut exposition, true);
     (exposition.render(), summaries)
 }

@@ -2,16 +2,20 @@
 //!
 //! [`replay`] drives events from files through the engine into a consumer; everything else is a consumer and
 //! what is made of it: the RED report ([`report`]), tables for SQL ([`sql`]), Prometheus text and trace lines
-//! ([`export`]). [`mod@validate`] checks files, [`filter`] writes them anew. The binary only turns its arguments into calls of these.
+//! ([`export`]), and what route rules would make of the paths ([`routes`]). [`mod@validate`] checks files, [`filter`] writes
+//! them anew. The binary only turns its arguments, and a file of [`config`], into calls of these.
 
+pub mod config;
 pub mod export;
 pub mod filter;
 mod parts;
 pub mod progress;
 pub mod replay;
 pub mod report;
+pub mod routes;
 pub mod sql;
 mod table;
+mod units;
 pub mod validate;
 
 use std::io;
@@ -35,6 +39,14 @@ pub enum Error {
         /// The file, as it was named.
         file: String,
         /// Why not.
+        reason: String,
+    },
+    /// A configuration that cannot be read or means nothing.
+    #[error("{place}: {reason}")]
+    Config {
+        /// The file, as it was named, and the line.
+        place: String,
+        /// What is wrong there.
         reason: String,
     },
     /// A query that cannot be parsed, planned or run.

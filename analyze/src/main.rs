@@ -11,15 +11,18 @@ use std::{
 use anstream::{AutoStream, ColorChoice, adapter::strip_str};
 use anyhow::Context;
 use beyla_analyze::{
-    Error, export, filter,
+    Error, config,
+    export::{self, Metrics},
+    filter,
     replay::{Capture, Summary},
-    report,
+    report, routes,
     sql::{Format, Session, Show},
     validate::{self, Verdict},
 };
+use beyla_engine::route::Rules;
 use terminal_size::{Width, terminal_size_of};
 
-use self::cli::{Action, Options};
+use self::cli::{Action, Options, RouteOptions};
 
 /// A check did not hold.
 const CHECK_FAILED: u8 = 1;
@@ -47,6 +50,8 @@ fn main() -> ExitCode {
 fn run(options: Options) -> anyhow::Result<ExitCode> {
     options.color.write_global();
     let colour = AutoStream::choice(&stdout()) != ColorChoice::Never;
+    let width = || terminal_size_of(stdout()).map_or(report::text::WIDTH, |(Width(width), _)| width.into());
+    let (rules, rules_given) = rules(options.routes)?;
     let mut out = BufWriter::new(stdout().lock());
     let captures = || options.files.iter().map(|file| Capture::open(file)).collect::<Result<Vec<_>, _>>();
     let (summaries, warn) = match options.action {
@@ -55,27 +60,35 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
             (Vec::new(), false)
         }
         Action::TextReport { top } => {
-            let report = report::build(captures()?, top);
-            let width =
-                terminal_size_of(stdout()).map_or(report::text::WIDTH, |(Width(width), _)| width.into());
-            let text = report::text::render(&report, top, width);
+            let report = report::build(captures()?, &rules, top);
+            let text = report::text::render(&report, top, width());
             write_text(&text, colour, &mut out)?;
             // The report itself says what is missing; only damage makes it fail.
             (report.files, false)
         }
         Action::JsonReport { top } => {
-            let report = report::build(captures()?, top);
+            let report = report::build(captures()?, &rules, top);
             out.write_all(report::json::render(&report).as_bytes())?;
             (report.files, true)
         }
-        Action::Prometheus(names) => {
-            let (text, summaries) = export::prometheus(captures()?, names);
+        Action::Prometheus(metrics) => {
+            let metrics = Metrics { routes: metrics.routes || rules_given, ..metrics };
+            let (text, summaries) = export::prometheus(captures()?, &rules, metrics);
             out.write_all(text.as_bytes())?;
             (summaries, true)
         }
         Action::Traces => {
-            let summaries = export::traces(captures()?, &mut out, !stdout().is_terminal())?;
+            let summaries = export::traces(captures()?, &rules, &mut out, !stdout().is_terminal())?;
             (summaries, true)
+        }
+        Action::Routes { top, json } => {
+            let comparison = routes::compare(captures()?, &rules, top);
+            if json {
+                out.write_all(routes::show::json(&comparison).as_bytes())?;
+            } else {
+                write_text(&routes::show::text(&comparison, width()), colour, &mut out)?;
+            }
+            (comparison.files, true)
         }
         Action::Validate { json } => {
             let captures = options.files.iter().map(|file| Capture::open_whole(file));
@@ -97,7 +110,7 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
         }
         Action::Sql { query, format } => {
             let progress = format == Format::Table || !stdout().is_terminal();
-            let session = Session::new(&options.files, Show { format, colour, progress })?;
+            let session = Session::new(&options.files, rules, Show { format, colour, progress })?;
             match query {
                 Some(query) => session.run(&query, &mut out)?,
                 None if stdin().is_terminal() && stdout().is_terminal() => session.prompt(&mut out)?,
@@ -114,6 +127,17 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
     out.flush()?;
     drop(out);
     Ok(verdict(&summaries, warn, options.strict))
+}
+
+/// The route rules, and whether somebody gave any. Says which keys of a configuration file are not used.
+fn rules(options: RouteOptions) -> Result<(Rules, bool), Error> {
+    let Some(path) = &options.config else { return Ok(options.rules(None)) };
+    let config = config::read(path)?;
+    if !config.unknown.is_empty() {
+        let unknown = config.unknown.join(", ");
+        complain(&format!("{}: not used here: {unknown}", path.display()));
+    }
+    Ok(options.rules(config.routes))
 }
 
 fn write_text(text: &str, colour: bool, out: &mut impl Write) -> io::Result<()> {

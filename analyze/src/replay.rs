@@ -4,11 +4,15 @@
 use std::path::Path;
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use beyla_engine::{Config, Engine, Sink, Stats};
+use beyla_engine::{
+    Config, Engine, Sink, Stats,
+    route::{Matcher, Rules},
+};
 use beyla_schema::{
     arrow::requests::Source,
     event::{Body, Event, loses_records},
     file::{Cost, Error as FileError, EventReader, Metadata, Projection},
+    request::Request,
 };
 
 use crate::{Error, parts::recordings, progress::Progress};
@@ -108,16 +112,64 @@ pub trait Consumer: Sink {
     fn stopped(&self) -> bool {
         false
     }
+
+    /// What it makes of requests: ignored paths can be left out of one or the other.
+    fn signal(&self) -> Signal {
+        Signal::Traces
+    }
+}
+
+/// What requests are made into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Numbers of many requests.
+    Metrics,
+    /// Each request by itself.
+    Traces,
 }
 
 /// Takes requests and does nothing with them: for a replay that is only about the [`Summary`].
 pub struct Nothing;
 
 impl Sink for Nothing {
-    fn request(&mut self, _: &beyla_schema::request::Request<'_>) {}
+    fn request(&mut self, _: &Request<'_>) {}
 }
 
 impl Consumer for Nothing {}
+
+/// Passes on the requests whose path is not ignored.
+struct Kept<'c, C> {
+    consumer: &'c mut C,
+    ignored: Matcher,
+}
+
+impl<'c, C: Consumer> Kept<'c, C> {
+    fn new(rules: &Rules, consumer: &'c mut C) -> Self {
+        let ignores = match consumer.signal() {
+            Signal::Metrics => rules.ignore_mode.metrics(),
+            Signal::Traces => rules.ignore_mode.traces(),
+        };
+        Self { consumer, ignored: Matcher::new(if ignores { &rules.ignored } else { &[] }) }
+    }
+}
+
+impl<C: Consumer> Sink for Kept<'_, C> {
+    fn request(&mut self, request: &Request<'_>) {
+        if request.path.and_then(|path| self.ignored.find(path)).is_none() {
+            self.consumer.request(request);
+        }
+    }
+}
+
+impl<C: Consumer> Consumer for Kept<'_, C> {
+    fn begin(&mut self, source: &Source) {
+        self.consumer.begin(source);
+    }
+
+    fn stopped(&self) -> bool {
+        self.consumer.stopped()
+    }
+}
 
 /// Why a capture without a finished file has no end, and what to do about it.
 const UNFINISHED: &str = "the capture is still running, or it was killed: then `beyla-capture recover` makes a complete \
@@ -219,17 +271,25 @@ impl Summary {
 }
 
 /// Replays files one after the other into the same consumer; consecutive parts of one capture through one engine,
-/// in their order, whatever the order of `captures`. Any other file has an engine of its own.
+/// in their order, whatever the order of `captures`. Any other file has an engine of its own. Routes are found by `rules`;
+/// the consumer gets no requests that they ignore.
 ///
 /// A file that breaks in the middle is used up to there; its summary says so. There are summaries of the files that
 /// were read before the consumer wanted no more.
-pub fn replay_all(captures: Vec<Capture>, consumer: &mut impl Consumer, progress: bool) -> Vec<Summary> {
+pub fn replay_all(
+    captures: Vec<Capture>,
+    rules: &Rules,
+    consumer: &mut impl Consumer,
+    progress: bool,
+) -> Vec<Summary> {
+    let consumer = &mut Kept::new(rules, consumer);
     let mut progress = Progress::new(captures.iter().map(Capture::rows).sum(), progress);
     let mut summaries = Vec::new();
     for recording in recordings(captures, |capture| capture.reader.metadata()) {
         let mut parts = recording.into_iter().peekable();
         let capture_id = parts.peek().map_or(0, |capture| capture.metadata().number());
-        let mut engine = Engine::new(Config { capture_id, ..Config::default() });
+        let config = Config { capture_id, routes: rules.clone(), ..Config::default() };
+        let mut engine = Engine::new(config);
         let mut before = Stats::default();
         while let Some(Capture { source, mut reader }) = parts.next() {
             consumer.begin(&source);

@@ -21,6 +21,11 @@ impl Interner {
         number
     }
 
+    /// The number of `text`, if it has one.
+    pub(crate) fn get(&self, text: &str) -> Option<u32> {
+        self.numbers.get(text).copied()
+    }
+
     /// The text of a number given by [`Self::number`].
     pub(crate) fn text(&self, number: u32) -> &str {
         &self.texts[number as usize]

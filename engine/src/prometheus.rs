@@ -47,13 +47,23 @@ const SIZES: [u64; 10] = [0, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192];
 const METHODS: [&str; 10] =
     ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"];
 
+/// Series of a metric where nothing else is said: the limit that OpenTelemetry recommends.
+pub const MAX_SERIES: usize = 2000;
+
 /// Collects requests for one exposition.
 #[derive(Debug)]
 pub struct Exposition {
     names: Names,
     instance: String,
+    routes_shown: bool,
+    max_series: usize,
     services: Interner,
+    routes: Interner,
     series: FxHashMap<Key, Series>,
+    /// Those of each kind, without the overflow.
+    counts: FxHashMap<Kind, usize>,
+    /// What had no series left.
+    overflow: FxHashMap<Kind, Series>,
 }
 
 /// The labels of a series.
@@ -61,6 +71,8 @@ pub struct Exposition {
 struct Key {
     kind: Kind,
     service: u32,
+    /// That of the empty text when there is no route.
+    route: u32,
     method: &'static str,
     status: Option<u16>,
     https: bool,
@@ -121,17 +133,10 @@ impl<const N: usize> Histogram<N> {
 
 impl Sink for Exposition {
     fn request(&mut self, request: &Request<'_>) {
-        let method = METHODS.iter().copied().find(|&known| Some(known) == request.method);
-        let otel = self.names == Names::Otel;
-        let key = Key {
-            kind: request.kind,
-            service: self.services.number(request.service),
-            method: method.unwrap_or("_OTHER"),
-            status: request.status,
-            https: otel && request.scheme == Some("https"),
-            server: request.server.filter(|_| otel),
+        let series = match self.key(request) {
+            Some(key) => self.series.entry(key).or_default(),
+            None => self.overflow.entry(request.kind).or_default(),
         };
-        let series = self.series.entry(key).or_default();
         series.duration.observe(&DURATIONS, request.duration_ns);
         series.request_size.observe(&SIZES, request.request_bytes);
         series.response_size.observe(&SIZES, request.response_bytes);
@@ -140,8 +145,63 @@ impl Sink for Exposition {
 
 impl Exposition {
     /// Collects for metrics called by `names`; `instance` is the label of that name on every series.
+    ///
+    /// Series have the route as a label by the names of today, not by those of 2023; each metric has at most
+    /// [`MAX_SERIES`].
     pub fn new(names: Names, instance: String) -> Self {
-        Self { names, instance, services: Interner::default(), series: FxHashMap::default() }
+        Self {
+            names,
+            instance,
+            routes_shown: names == Names::Otel,
+            max_series: MAX_SERIES,
+            services: Interner::default(),
+            routes: Interner::default(),
+            series: FxHashMap::default(),
+            counts: FxHashMap::default(),
+            overflow: FxHashMap::default(),
+        }
+    }
+
+    /// Whether series have the route as a label.
+    #[must_use]
+    pub fn with_routes(self, routes_shown: bool) -> Self {
+        Self { routes_shown, ..self }
+    }
+
+    /// The most series that a metric may have. The last one of them is for all requests that would need further ones.
+    #[must_use]
+    pub fn with_max_series(self, max_series: usize) -> Self {
+        Self { max_series, ..self }
+    }
+
+    /// The series of a request; none when it would need one more than there may be. What has no series leaves no
+    /// trace, so that memory is bounded.
+    fn key(&mut self, request: &Request<'_>) -> Option<Key> {
+        let otel = self.names == Names::Otel;
+        let method = METHODS.iter().copied().find(|&known| Some(known) == request.method);
+        // In 2023 only servers had the label.
+        let has_route = self.routes_shown && (otel || request.kind == Kind::Server);
+        let route = request.route.filter(|_| has_route).unwrap_or("");
+        let key = |service, route| Key {
+            kind: request.kind,
+            service,
+            route,
+            method: method.unwrap_or("_OTHER"),
+            status: request.status,
+            https: otel && request.scheme == Some("https"),
+            server: request.server.filter(|_| otel),
+        };
+        let known = self.services.get(request.service).zip(self.routes.get(route));
+        let known = known.map(|(service, route)| key(service, route));
+        if let Some(known) = known.filter(|known| self.series.contains_key(known)) {
+            return Some(known);
+        }
+        let count = self.counts.entry(request.kind).or_default();
+        if *count + 1 >= self.max_series {
+            return None;
+        }
+        *count += 1;
+        Some(key(self.services.number(request.service), self.routes.number(route)))
     }
 
     /// The exposition of what has come so far: families by name, series by labels.
@@ -151,11 +211,13 @@ impl Exposition {
 
     fn labels(&self, key: &Key) -> Labels {
         let service = self.services.text(key.service);
+        let route = self.routes.text(key.route);
         let mut labels = Labels::default();
         match self.names {
             Names::Otel => {
                 labels.add("http_request_method", key.method);
                 labels.add_some("http_response_status_code", key.status);
+                labels.add("http_route", route);
                 labels.add("instance", &self.instance);
                 labels.add("job", service);
                 labels.add_some("server_address", key.server.map(|server| server.ip()));
@@ -165,6 +227,7 @@ impl Exposition {
             }
             Names::Beyla2023 => {
                 labels.add("http_method", key.method);
+                labels.add("http_route", route);
                 labels.add_some("http_status_code", key.status);
                 labels.add("instance", &self.instance);
                 labels.add("job", service);
@@ -177,8 +240,13 @@ impl Exposition {
 
 impl Display for Exposition {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut overflow = Labels::default();
+        overflow.add("instance", &self.instance);
+        overflow.add("otel_metric_overflow", "true");
+        let overflow = self.overflow.iter().map(|(&kind, series)| (overflow.clone(), kind, series));
         let mut series: Vec<_> =
             self.series.iter().map(|(key, series)| (self.labels(key), key.kind, series)).collect();
+        series.extend(overflow);
         series.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
         for (kind, side, whose) in
             [(Kind::Client, "client", "made by"), (Kind::Server, "server", "served by")]
@@ -248,7 +316,7 @@ fn family<'a, const N: usize>(
 }
 
 /// The labels of a series as text, without braces. An empty value is the same as no label.
-#[derive(Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Labels(String);
 
 impl Labels {

@@ -206,6 +206,71 @@ fn the_order_of_requests_does_not_change_the_exposition() {
 }
 
 #[test]
+fn series_have_routes_where_they_are_wanted() {
+    let expose = |names, shown: Option<bool>, kind| {
+        let mut exposition = Exposition::new(names, "h".to_owned());
+        if let Some(shown) = shown {
+            exposition = exposition.with_routes(shown);
+        }
+        exposition.request(&Request {
+            route: Some("/users/*"),
+            kind,
+            ..request("/users/7", Some(200), 0, MS)
+        });
+        exposition.request(&Request { route: None, kind, ..request("/users/8", Some(200), 0, MS) });
+        exposition.render()
+    };
+    for (names, shown, kind, routes) in [
+        (Names::Otel, None, Kind::Server, true),
+        (Names::Otel, None, Kind::Client, true),
+        (Names::Otel, Some(false), Kind::Server, false),
+        (Names::Beyla2023, None, Kind::Server, false),
+        (Names::Beyla2023, Some(true), Kind::Server, true),
+        (Names::Beyla2023, Some(true), Kind::Client, false),
+    ] {
+        let text = expose(names, shown, kind);
+        let counts: Vec<_> = text.lines().filter(|line| line.contains("duration_seconds_count{")).collect();
+        assert_eq!(text.contains(",http_route=\"/users/*\","), routes, "{text}");
+        assert_eq!(counts.len(), if routes { 2 } else { 1 }, "{text}");
+        assert!(!text.contains("/users/7"), "{text}");
+    }
+}
+
+#[test]
+fn series_beyond_the_limit_are_one() {
+    let mut exposition = Exposition::new(Names::Otel, "h".to_owned()).with_max_series(3);
+    let routes = ["/a", "/b", "/c", "/a", "/d", "/c"];
+    for route in routes {
+        exposition.request(&request(route, Some(200), 0, 7 * MS));
+        exposition.request(&Request { kind: Kind::Client, ..request("/a", Some(200), 0, 7 * MS) });
+    }
+    exposition.request(&Request { service: "other", ..request("/a", Some(200), 0, 7 * MS) });
+    let text = exposition.render();
+    let counts: Vec<_> =
+        text.lines().filter(|line| line.starts_with("http_server_request_duration_seconds_count{")).collect();
+    assert_eq!(counts.len(), 3, "{text}");
+    for (labels, count) in [
+        ("http_route=\"/a\"", 2),
+        ("http_route=\"/b\"", 1),
+        ("{instance=\"h\",otel_metric_overflow=\"true\"}", 4),
+    ] {
+        assert!(
+            counts.iter().any(|line| line.contains(labels) && line.ends_with(&format!(" {count}"))),
+            "{text}"
+        );
+    }
+    assert!(text.contains(
+        "http_server_response_body_size_bytes_sum{instance=\"h\",otel_metric_overflow=\"true\"} 400\n"
+    ));
+    assert!(
+        text.contains("http_client_request_duration_seconds_count{http_request_method=\"GET\""),
+        "{text}"
+    );
+    assert_eq!(text.matches("http_client_request_duration_seconds_count{").count(), 1, "{text}");
+    assert!(!text.contains("other"), "what has no series leaves no trace: {text}");
+}
+
+#[test]
 fn a_trace_line_is_that_of_the_announcement() {
     let hello = Request {
         duration_ns: Some(15_220_000),

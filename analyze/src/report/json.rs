@@ -7,8 +7,8 @@ use beyla_engine::red::Side;
 use beyla_schema::file::ProgramCost;
 use serde::Serialize;
 
-use super::{Report, units::rfc3339};
-use crate::replay::Summary;
+use super::Report;
+use crate::{replay::Summary, units::rfc3339};
 
 /// Name and version of the schema: the number changes when a field changes its meaning or goes away.
 pub const SCHEMA: &str = "beyla-analyze/report/1";

@@ -3,15 +3,15 @@
 
 pub mod json;
 pub mod text;
-mod units;
 
 use beyla_engine::{
     Sink,
     red::{self, Aggregator},
+    route::Rules,
 };
 use beyla_schema::{arrow::requests::Source, event::Clock, request::Request};
 
-use crate::replay::{Capture, Consumer, Summary, replay_all};
+use crate::replay::{Capture, Consumer, Signal, Summary, replay_all};
 
 /// What a report shows.
 #[derive(Clone, Debug)]
@@ -23,9 +23,9 @@ pub struct Report {
 }
 
 /// Replays captures into a report that lists the `top` slowest routes.
-pub fn build(captures: Vec<Capture>, top: usize) -> Report {
+pub fn build(captures: Vec<Capture>, rules: &Rules, top: usize) -> Report {
     let mut wall = WallTime::default();
-    let files = replay_all(captures, &mut wall, true);
+    let files = replay_all(captures, rules, &mut wall, true);
     Report { files, red: wall.aggregator.report(top) }
 }
 
@@ -52,5 +52,9 @@ impl Sink for WallTime {
 impl Consumer for WallTime {
     fn begin(&mut self, source: &Source) {
         self.clock = source.clock;
+    }
+
+    fn signal(&self) -> Signal {
+        Signal::Metrics
     }
 }

@@ -6,13 +6,11 @@ use anstyle::{AnsiColor, Style};
 use beyla_engine::red::{Row, Side};
 use beyla_schema::file::ProgramCost;
 
-use super::{
-    Report,
-    units::{bytes, count, counted, duration, percent, span, three_digits},
-};
+use super::Report;
 use crate::{
     replay::Summary,
     table::{Align, BOLD, Cell, DIM, Table, paint, printable},
+    units::{bytes, count, counted, duration, percent, span, three_digits},
 };
 
 /// Columns of the report where no terminal sets another number.

@@ -16,6 +16,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use beyla_engine::route::Rules;
 use beyla_schema::arrow::{events, requests};
 use datafusion::{
     catalog::TableProvider,
@@ -55,22 +56,24 @@ pub struct Session {
     context: SessionContext,
     runtime: Runtime,
     paths: Arc<[PathBuf]>,
+    rules: Arc<Rules>,
     findings: Findings,
     show: Show,
 }
 
 impl Session {
-    /// Opens every file once, so that what cannot be read is known before the first query.
-    pub fn new(paths: &[PathBuf], show: Show) -> Result<Self, Error> {
+    /// Opens every file once, so that what cannot be read is known before the first query. Routes are found by `rules`.
+    pub fn new(paths: &[PathBuf], rules: Rules, show: Show) -> Result<Self, Error> {
         let open = |path: &PathBuf| Ok((path.clone(), Capture::open(path)?));
         let captures = paths.iter().map(open).collect::<Result<Vec<_>, Error>>()?;
         let unfinished = captures.iter().any(|(_, capture)| capture.unfinished());
         let recordings = recordings(captures, |(_, capture)| capture.metadata());
         let paths: Arc<[PathBuf]> = recordings.into_iter().flatten().map(|(path, _)| path).collect();
-        let findings = Findings::default();
+        let (rules, findings) = (Arc::new(rules), Findings::default());
         let config = SessionConfig::new().with_target_partitions(1).with_information_schema(true);
         let context = SessionContext::new_with_config(config);
-        let requests = RequestsTable::new(Arc::clone(&paths), Arc::clone(&findings), show.progress);
+        let requests =
+            RequestsTable::new(Arc::clone(&paths), Arc::clone(&rules), Arc::clone(&findings), show.progress);
         context.register_table("requests", Arc::new(requests))?;
         let events: Arc<dyn TableProvider> = if unfinished {
             Arc::new(EventsStream::new(Arc::clone(&paths)))
@@ -81,7 +84,7 @@ impl Session {
         // Plans run on the calling thread and replays on one of the blocking pool; the worker is there to see
         // Ctrl-C while both are busy.
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        Ok(Self { context, runtime, paths, findings, show })
+        Ok(Self { context, runtime, paths, rules, findings, show })
     }
 
     /// Runs the statements of `sql`, separated by semicolons, and writes their results.
@@ -107,7 +110,7 @@ impl Session {
             return Ok(found);
         }
         let captures = self.paths.iter().map(|path| Capture::open(path)).collect::<Result<_, _>>()?;
-        Ok(replay_all(captures, &mut Nothing, true))
+        Ok(replay_all(captures, &self.rules, &mut Nothing, true))
     }
 
     /// Runs statements one after the other, and counts the rows of their results.

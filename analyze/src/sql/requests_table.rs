@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use beyla_engine::Sink;
+use beyla_engine::{Sink, route::Rules};
 use beyla_schema::{
     arrow::requests::{Builder, Source, schema},
     request::Request,
@@ -39,13 +39,14 @@ const WAITING: usize = 4;
 #[derive(Clone, Debug)]
 pub(super) struct RequestsTable {
     paths: Arc<[PathBuf]>,
+    rules: Arc<Rules>,
     findings: Findings,
     progress: bool,
 }
 
 impl RequestsTable {
-    pub(super) fn new(paths: Arc<[PathBuf]>, findings: Findings, progress: bool) -> Self {
-        Self { paths, findings, progress }
+    pub(super) fn new(paths: Arc<[PathBuf]>, rules: Arc<Rules>, findings: Findings, progress: bool) -> Self {
+        Self { paths, rules, findings, progress }
     }
 }
 
@@ -107,7 +108,7 @@ impl Scan {
         let builder = Builder::new(Source::default(), self.projection.as_deref())?;
         let left = self.limit.unwrap_or(usize::MAX);
         let mut rows = Rows { projection: self.projection, builder, left, batches, result: Ok(true) };
-        let summaries = replay_all(captures, &mut rows, self.table.progress);
+        let summaries = replay_all(captures, &self.table.rules, &mut rows, self.table.progress);
         rows.flush();
         let mut findings = self.table.findings.lock().unwrap_or_else(PoisonError::into_inner);
         // A scan that was stopped knows of the first files only.

@@ -16,9 +16,8 @@ use std::str::FromStr;
 
 use rustc_hash::{FxHashMap, FxHasher};
 
-pub use pattern::{Pattern, PatternError};
+pub use pattern::{Matcher, Pattern, PatternError};
 
-use pattern::Matcher;
 use trie::Trie;
 
 /// How paths become routes.

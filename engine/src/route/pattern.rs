@@ -127,7 +127,7 @@ fn next(rest: &str) -> (&str, Option<&str>) {
 /// At every segment a literal is tried before the variables, these in the order in which they were first given, and a
 /// final `*` last of all. Where one way does not lead to the end of a pattern, the next is tried.
 #[derive(Debug, Default)]
-pub(crate) struct Matcher {
+pub struct Matcher {
     /// The first is the root; children come after their parents.
     nodes: Vec<Node>,
 }
@@ -142,7 +142,8 @@ struct Node {
 }
 
 impl Matcher {
-    pub(crate) fn new(patterns: &[Pattern]) -> Self {
+    /// Of several patterns that match the same paths, the first is found.
+    pub fn new(patterns: &[Pattern]) -> Self {
         let mut nodes = vec![Node::default()];
         for (number, pattern) in patterns.iter().enumerate() {
             let mut at = 0;
@@ -166,8 +167,8 @@ impl Matcher {
         Self { nodes }
     }
 
-    /// The number of the pattern of `path`.
-    pub(crate) fn find(&self, path: &str) -> Option<usize> {
+    /// The number of the pattern of `path`, counted from 0.
+    pub fn find(&self, path: &str) -> Option<usize> {
         self.from(0, trim(path))
     }
 

@@ -3,7 +3,7 @@
 use jiff::{Timestamp, tz::TimeZone};
 
 /// `1,234,567`.
-pub(super) fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -16,12 +16,12 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// `3 connections`, `1 connection`.
-pub(super) fn counted(number: u64, what: &str) -> String {
+pub(crate) fn counted(number: u64, what: &str) -> String {
     format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
 /// `1.23 ms`, `456 µs`, `12.0 s`.
-pub(super) fn duration(ms: f64) -> String {
+pub(crate) fn duration(ms: f64) -> String {
     let (value, unit) = match ms {
         // Limits are where rounding to three digits reaches the next unit.
         ms if ms < 0.000_999_5 => (ms * 1e6, "ns"),
@@ -34,7 +34,7 @@ pub(super) fn duration(ms: f64) -> String {
 }
 
 /// `12.3 MB`, in powers of 1000.
-pub(super) fn bytes(number: u64) -> String {
+pub(crate) fn bytes(number: u64) -> String {
     let (value, unit) = match number {
         // Limits are where rounding to three digits reaches the next unit.
         ..1_000 => return counted(number, "byte"),
@@ -46,7 +46,7 @@ pub(super) fn bytes(number: u64) -> String {
 }
 
 /// `107`, `1.23`, `12,345`.
-pub(super) fn three_digits(value: f64) -> String {
+pub(crate) fn three_digits(value: f64) -> String {
     match value {
         0.0 => "0".to_owned(),
         value if value < 9.995 => format!("{value:.2}"),
@@ -56,7 +56,7 @@ pub(super) fn three_digits(value: f64) -> String {
 }
 
 /// `0.37%`. Only nothing is `0.00%`, and only everything is `100.00%`.
-pub(super) fn percent(ratio: f64) -> String {
+pub(crate) fn percent(ratio: f64) -> String {
     match ratio {
         ratio if ratio > 0.0 && ratio < 0.000_05 => "<0.01%".to_owned(),
         ratio if (0.999_95..1.0).contains(&ratio) => ">99.99%".to_owned(),
@@ -65,7 +65,7 @@ pub(super) fn percent(ratio: f64) -> String {
 }
 
 /// `2026-01-05 10:00:00.000 to 10:00:30.120 UTC`, with the second date when it is another.
-pub(super) fn span(first_ns: i64, last_ns: i64) -> String {
+pub(crate) fn span(first_ns: i64, last_ns: i64) -> String {
     let time = |ns: i64, format: &str| match Timestamp::from_nanosecond(ns.into()) {
         Ok(time) => TimeZone::UTC.to_datetime(time).strftime(format).to_string(),
         Err(_) => "?".to_owned(),
@@ -76,7 +76,7 @@ pub(super) fn span(first_ns: i64, last_ns: i64) -> String {
 }
 
 /// RFC 3339 with nanoseconds.
-pub(super) fn rfc3339(ns: i64) -> Option<String> {
+pub(crate) fn rfc3339(ns: i64) -> Option<String> {
     Some(format!("{:.9}", Timestamp::from_nanosecond(ns.into()).ok()?))
 }
 

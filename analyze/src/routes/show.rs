@@ -48,7 +48,7 @@ fn rule(table: &mut Table, outcome: &Outcome, service: &Service) {
     table.push([&*title, "requests", "share", "such as"].map(|title| Cell::new(title).styled(DIM)).to_vec());
     for route in top {
         // A path that is its own route is no example.
-        let is_other = |example: &&String| Some(&**example) != route.route.as_deref();
+        let is_other = |example: &&String| Some(*example) != route.route.as_ref();
         let examples: Vec<&str> = route.examples.iter().filter(is_other).map(String::as_str).collect();
         table.push(vec![
             Cell::new(route.route.as_deref().unwrap_or("none")),

@@ -104,24 +104,22 @@ enum Command {
 
 /// How paths become routes.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Routes")]
 struct Routing {
     /// Make this the route of the paths that it matches: /users/{id}, /users/:id, /files/v:version, /static/*
-    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    #[arg(long, help_heading = "Routes", value_name = "PATTERN", value_parser = pattern)]
     route: Vec<Pattern>,
 
     /// Leave out requests to the paths that this matches
-    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    #[arg(long, help_heading = "Routes", value_name = "PATTERN", value_parser = pattern)]
     route_ignore: Vec<Pattern>,
 
     /// The route of other paths: heuristic (* for segments that look like ids), low-cardinality (the same, and for places
-    /// with more than 10 different segments), path (as it is), wildcard (/** for all), unset (none) [default:
-    /// low-cardinality]
-    #[arg(long, value_name = "HOW", value_parser = unmatched, hide_possible_values = true)]
+    /// with more than 10 different segments), path (as it is), wildcard (/** for all), unset (none) [default: heuristic]
+    #[arg(long, help_heading = "Routes", value_name = "HOW", value_parser = unmatched)]
     unmatched: Option<Unmatched>,
 
     /// Read the rules from the section `routes` of a YAML file with Beyla's keys; options add to it and come first
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = "Routes", value_name = "FILE")]
     config: Option<PathBuf>,
 }
 

@@ -22,6 +22,7 @@ pub struct Config {
 struct Document {
     routes: Option<Section>,
     #[serde(flatten)]
+    #[expect(clippy::zero_sized_map_values, reason = "only maps take up what is left")]
     unknown: BTreeMap<String, IgnoredAny>,
 }
 
@@ -34,6 +35,7 @@ struct Section {
     wildcard_char: Option<Spanned<String>>,
     max_path_segment_cardinality: Option<i64>,
     #[serde(flatten)]
+    #[expect(clippy::zero_sized_map_values, reason = "only maps take up what is left")]
     unknown: BTreeMap<String, IgnoredAny>,
 }
 

@@ -224,7 +224,7 @@ mod tests {
         let outcome = tally.outcome("some", 3);
         assert_eq!((outcome.routes, outcome.uncounted), (3, 0));
         let top: Vec<_> = outcome.top.iter().map(|of| (of.route.as_deref(), of.requests)).collect();
-        assert_eq!(top, [(Some("/*"), 4), (None, 1), (Some("/a"), 1)]);
+        assert_eq!(top, [(Some("/*"), 5), (None, 1), (Some("/a"), 1)]);
         assert_eq!(outcome.top[0].examples, ["/1", "/2", "/3"]);
     }
 

@@ -39,15 +39,13 @@ pub struct Rules {
 }
 
 impl Default for Rules {
-    /// What Beyla 3 does without configuration: [`Unmatched::LowCardinality`] with 10 segments a place.
-    ///
-    /// It depends on the order of requests, which a capture keeps: live and from a file, the routes are the same.
+    /// [`Unmatched::Heuristic`], which looks at one path at a time: the same path has the same route in every capture.
     fn default() -> Self {
         Self {
             patterns: Vec::new(),
             ignored: Vec::new(),
             ignore_mode: IgnoreMode::All,
-            unmatched: Unmatched::LowCardinality,
+            unmatched: Unmatched::Heuristic,
             wildcard: '*',
             max_segment_cardinality: 10,
         }
@@ -58,9 +56,9 @@ impl Default for Rules {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unmatched {
     /// The path, with the wildcard for segments that look like ids.
+    #[default]
     Heuristic,
     /// The same, and also for segments of which a place has too many.
-    #[default]
     LowCardinality,
     /// The path as it is: as many routes as the client likes.
     Path,
@@ -334,6 +332,10 @@ mod tests {
         texts.iter().map(|text| text.parse().expect("a pattern")).collect()
     }
 
+    fn low_cardinality() -> Rules {
+        Rules { unmatched: Unmatched::LowCardinality, ..Rules::default() }
+    }
+
     fn route(routes: &mut Routes, path: &str) -> Option<String> {
         routes.resolve("shop", path).route.map(str::to_owned)
     }
@@ -375,7 +377,7 @@ mod tests {
 
     #[test]
     fn services_are_apart_and_what_is_remembered_is_given_up_with_a_place() {
-        let mut routes = Routes::new(Rules { max_segment_cardinality: 2, ..Rules::default() });
+        let mut routes = Routes::new(Rules { max_segment_cardinality: 2, ..low_cardinality() });
         assert_eq!(routes.resolve("one", "/alice").route, Some("/alice"));
         assert_eq!(routes.resolve("one", "/bob").route, Some("/bob"));
         assert_eq!(routes.resolve("one", "/alice").route, Some("/alice"));
@@ -402,7 +404,7 @@ mod tests {
     #[test]
     fn what_is_remembered_changes_nothing() {
         const WORDS: [&str; 8] = ["users", "orders", "alice", "42", "", "checkout", "login", "xqzvkj"];
-        let mut routes = Routes::new(Rules { max_segment_cardinality: 3, ..Rules::default() });
+        let mut routes = Routes::new(Rules { max_segment_cardinality: 3, ..low_cardinality() });
         let mut plain = Plain { tries: FxHashMap::default() };
         let mut state = 7_u64;
         let mut below = |limit: u64| {
@@ -424,7 +426,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_whatever_the_paths_are() {
-        let mut routes = Routes::default();
+        let mut routes = Routes::new(low_cardinality());
         for number in 0..50_000_u32 {
             let word: String =
                 (0..6).map(|at| char::from(b"aeioutnr"[(number >> (3 * at)) as usize % 8])).collect();

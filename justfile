@@ -26,6 +26,14 @@ test *ARGS:
 properties CASES="20000":
     BEYLA_CASES={{ CASES }} cargo test --locked --package beyla-engine -- --skip speed
 
+# Compares BLOCKS random header blocks with what another HPACK decoder reads.
+hpack BLOCKS="1000000":
+    BEYLA_BLOCKS={{ BLOCKS }} cargo test --locked --release --package beyla-engine --test hpack_blocks -- --nocapture
+
+# Measures how fast header blocks are decoded, beside another HPACK decoder.
+bench-hpack:
+    cargo bench --locked --package beyla-engine --bench hpack
+
 # Kills COUNT captures at random moments under load, and recovers each. Needs root.
 crash COUNT="200" SEED="1": build
     BEYLA_LIVE=required BEYLA_CRASHES={{ COUNT }} BEYLA_CRASH_SEED={{ SEED }} \

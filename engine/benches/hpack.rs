@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on ends")]
 
 #[path = "../tests/support/blocks.rs"]
-#[allow(dead_code, reason = "tests use the rest")]
+#[allow(dead_code, unreachable_pub, missing_docs, reason = "tests use the rest")]
 mod blocks;
 
 use std::hint::black_box;
@@ -98,5 +98,9 @@ fn main() {
             sums = [sums[0] + ours, sums[1] + borrowed, sums[2] + owned];
         }
     }
-    println!("all of what real stacks write: {:.1} times as fast, {:.1} with owned fields", sums[1] / sums[0], sums[2] / sums[0]);
+    println!(
+        "all of what real stacks write: {:.1} times as fast, {:.1} with owned fields",
+        sums[1] / sums[0],
+        sums[2] / sums[0]
+    );
 }

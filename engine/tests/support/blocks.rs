@@ -156,7 +156,11 @@ fn go_client(random: &mut Random, count: usize) -> Stream {
             (":method", random.of(&["GET", "GET", "GET", "POST", "DELETE"]).into(), BEST),
             (":path", format!("/v1/users/{id}/orders?limit=20&after={}", random.text(HEX, 12)), BEST),
             (":scheme", "http".into(), BEST),
-            ("authorization", "Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.aBcDeFgHiJkLmNoPqRsT".into(), SECRET),
+            (
+                "authorization",
+                "Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.aBcDeFgHiJkLmNoPqRsT".into(),
+                SECRET,
+            ),
             ("x-request-id", random.text(HEX, 32), BEST),
             ("accept-encoding", "gzip".into(), BEST),
             ("user-agent", "Go-http-client/2.0".into(), BEST),

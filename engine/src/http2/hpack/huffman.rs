@@ -199,6 +199,7 @@ impl Bits<'_> {
     }
 }
 
+#[allow(clippy::large_stack_arrays, reason = "made when this is compiled")]
 const fn pairs() -> [Pair; 1 << PEEK] {
     let mut pairs = [Pair { symbols: [0; 2], count: 0, lengths: [0; 2] }; 1 << PEEK];
     let mut first = 0;

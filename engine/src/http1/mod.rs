@@ -6,6 +6,8 @@
 
 mod body;
 mod early;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod gap;
 pub(crate) mod head;
 mod queue;

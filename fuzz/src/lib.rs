@@ -18,8 +18,11 @@ use tape::Tape;
 pub fn hpack(bytes: &[u8]) {
     let mut input = Input(bytes);
     let piece = 1 + usize::from(input.byte());
-    let (mut whole, mut parts) =
-        if piece % 2 == 0 { (Decoder::begun(), Decoder::begun()) } else { (Decoder::found(), Decoder::found()) };
+    let (mut whole, mut parts) = if piece % 2 == 0 {
+        (Decoder::begun(), Decoder::begun())
+    } else {
+        (Decoder::found(), Decoder::found())
+    };
     while !input.is_empty() {
         let control = input.byte();
         if control == 0xff {

@@ -3,7 +3,8 @@
 //! An event is a byte, what it is and of which connection, and what it needs; `seeds.py` writes the same form.
 
 use beyla_schema::event::{
-    BY_TLS, Body, Call, Close, Data, Direction, Endpoint, Event, Listen, Loss, Open, Origin, Process, Source, Transport,
+    BY_TLS, Body, Call, Close, Data, Direction, Endpoint, Event, Listen, Loss, Open, Origin, Process, Source,
+    Transport,
 };
 
 use crate::input::Input;
@@ -67,7 +68,8 @@ impl<'a> Tape<'a> {
                 let session = usize::from(how & 0x80 != 0);
                 let direction = [None, Some(Direction::Receive), Some(Direction::Send)][usize::from(how % 3)];
                 let more = if how & 0x40 != 0 { u64::MAX } else { u64::from(how >> 3 & 7) };
-                let [received, sent] = self.positions[at][session].map(|position| position.saturating_add(more));
+                let [received, sent] =
+                    self.positions[at][session].map(|position| position.saturating_add(more));
                 made.connection |= BY_TLS * session as u64;
                 made.body = Body::Close(Close { direction, received, sent });
             }

@@ -1,4 +1,5 @@
 //! What holds for a direction of frames, whatever the bytes are.
+#![allow(clippy::missing_panics_doc, reason = "a target that finds something ends")]
 
 use super::frame::Head;
 use super::walk::{Payload, Piece, Walk};

@@ -17,7 +17,7 @@ impl Random {
 
     /// A number below `end`.
     pub fn below(&mut self, end: usize) -> usize {
-        (u128::from(self.next()) * end as u128 >> 64) as usize
+        ((u128::from(self.next()) * end as u128) >> 64) as usize
     }
 
     pub fn one_in(&mut self, count: usize) -> bool {
@@ -96,8 +96,11 @@ pub const NEVER: u8 = 0x10;
 /// Header blocks of one connection and direction.
 pub type Stream = Vec<Vec<u8>>;
 
+/// Makes so many blocks.
+pub type Make = fn(&mut Random, usize) -> Stream;
+
 /// What the encoders of real stacks write, by name.
-pub const STREAMS: [(&str, fn(&mut Random, usize) -> Stream); 7] = [
+pub const STREAMS: [(&str, Make); 7] = [
     ("grpc-go unary calls", grpc_go),
     ("Go net/http2 client", go_client),
     ("Node http2 client", node_client),

@@ -42,9 +42,9 @@ impl Peer {
 
     fn block(&mut self, random: &mut Random) -> Vec<u8> {
         let mut block = Writer::default();
-        if random.one_in(12) {
+        if random.one_in(8) {
             for _ in 0..=random.below(2) {
-                self.max = random.of(&[0, 40, 100, 300, 1000, 4096, 4096, 4096, MAX_TABLE]);
+                self.max = random.of(&[0, 40, 100, 150, 200, 300, 300, 1000, 4096, MAX_TABLE]);
                 self.evict();
                 block.integer(0x20, 5, self.max);
             }
@@ -52,7 +52,10 @@ impl Peer {
         for _ in 0..=random.below(6) {
             let every = STATIC + self.entries.len();
             if random.one_in(2) {
-                block.integer(0x80, 7, 1 + random.below(every));
+                // The oldest entry, and now and then the one that was the last to be evicted.
+                let oldest = every + usize::from(random.one_in(12));
+                let index = if random.one_in(8) { oldest } else { 1 + random.below(every) };
+                block.integer(0x80, 7, index);
                 continue;
             }
             let kind = random.of(&[INDEXED, INDEXED, INDEXED, PLAIN, NEVER]);

@@ -29,7 +29,7 @@ for target in "${targets[@]}"; do
     cpu=$({ time "$build/$host/release/$target" -max_total_time="$seconds" -rss_limit_mb=512 -timeout=5 -max_len=16384 \
         -print_final_stats=1 -artifact_prefix="found/$target-" "$corpus" "corpus/$target" >"$log" 2>&1; } 2>&1) || code=$?
     stat() { sed -n "s/^stat::$1: *//p" "$log"; }
-    edges=$(grep -o 'cov: [0-9]*' "$log" | tail -1)
+    edges=$(grep -o 'cov: [0-9]*' "$log" | tail -1) || edges=
     printf '%-8s %12s %8.0f %8s %8s\n' "$target" "$(stat number_of_executed_units)" "$cpu" "${edges#cov: }" "$(stat peak_rss_mb)"
     if [ "$code" != 0 ]; then
         failed="$failed $target"

@@ -23,7 +23,7 @@ pub(super) struct Parked {
 }
 
 impl Parked {
-    fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         self.head.len() + self.tail.len()
     }
 }

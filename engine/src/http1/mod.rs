@@ -230,6 +230,7 @@ impl Pairing {
         self.pending.drain(..).for_each(|exchange| shared.discard(exchange));
         self.request.clear(shared);
         self.response.clear(shared);
+        shared.memory -= self.parked.iter().map(Parked::size).sum::<usize>();
         *self = Self { requests: self.requests, ..Self::found() };
     }
 

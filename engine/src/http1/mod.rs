@@ -365,6 +365,7 @@ impl Pairing {
         let reader = self.reader(side);
         if fresh && is_preface(&reader.buffer, bytes) {
             self.leave = Leave::Http2(reader.take(cx.shared));
+            self.drop_parked(cx);
             return Break(());
         }
         if !reader.buffer.is_empty() {

@@ -180,7 +180,9 @@ impl Session {
 
     /// Forgets everything.
     pub(crate) fn abandon(&mut self, shared: &mut Shared) {
-        mem::take(&mut self.streams).into_values().for_each(|stream| shared.discard(stream.exchange));
+        for stream in mem::take(&mut self.streams).into_values() {
+            shared.discard(stream.exchange);
+        }
         self.sides.iter_mut().for_each(|half| half.clear(shared));
     }
 

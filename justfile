@@ -26,6 +26,23 @@ test *ARGS:
 properties CASES="20000":
     BEYLA_CASES={{ CASES }} cargo test --locked --package beyla-engine -- --skip speed
 
+# Compares BLOCKS random header blocks with what another HPACK decoder reads.
+hpack BLOCKS="1000000":
+    BEYLA_BLOCKS={{ BLOCKS }} cargo test --locked --release --package beyla-engine --test hpack_blocks -- --nocapture
+
+# Measures how fast header blocks are decoded, beside another HPACK decoder.
+bench-hpack:
+    cargo bench --locked --package beyla-engine --bench hpack
+
+# Feeds the engine with hostile bytes, SECONDS for each of its fuzz TARGETS.
+fuzz SECONDS="60" *TARGETS:
+    ./fuzz/run.sh {{ SECONDS }} {{ TARGETS }}
+
+# Rewrites what fuzzing begins with from the fixtures.
+fuzz-seeds: python
+    rm -rf fuzz/corpus
+    {{ target }}/python/bin/python fuzz/seeds.py fixtures/*/*.parquet
+
 # Kills COUNT captures at random moments under load, and recovers each. Needs root.
 crash COUNT="200" SEED="1": build
     BEYLA_LIVE=required BEYLA_CRASHES={{ COUNT }} BEYLA_CRASH_SEED={{ SEED }} \
@@ -34,6 +51,7 @@ crash COUNT="200" SEED="1": build
 # Formatting, lints, documentation, dependencies.
 check:
     cargo fmt --all --check
+    cargo fmt --manifest-path fuzz/Cargo.toml --check
     cargo clippy --locked --all-targets -- -D warnings
     cargo clippy --locked --package beyla-ebpf --profile bpf -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
@@ -91,10 +109,14 @@ compare-tshark *SCENARIOS: build
     ./fixtures/compare-tshark.py --bin {{ bin }} --servers {{ target }}/servers {{ SCENARIOS }}
 
 # Has DuckDB, another reader, check that captures are what docs/format.md says.
-check-format *FILES="fixtures/*/*.parquet":
+check-format *FILES="fixtures/*/*.parquet": python
+    {{ target }}/python/bin/python fixtures/check-format.py {{ FILES }}
+
+# A Python with DuckDB.
+[private]
+python:
     [ -d {{ target }}/python ] || python3 -m venv {{ target }}/python
     {{ target }}/python/bin/pip install --quiet duckdb
-    {{ target }}/python/bin/python fixtures/check-format.py {{ FILES }}
 
 # Records real servers on other kernels, 6.1 and 6.12 unless named, booted in an emulator. Debian 12.
 test-kernels *KERNELS: build
@@ -107,4 +129,5 @@ ci: servers check ebpf-fresh
     BEYLA_EBPF_OBJECT={{ fresh_object }} just test-kernels
     BEYLA_EBPF_OBJECT={{ fresh_object }} PROBE=sys-exit just test-kernels 6.12
     just check-format
+    just fuzz 5
     for metrics in fixtures/*/metrics.prom; do promtool check metrics < "$metrics"; done

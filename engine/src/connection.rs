@@ -48,11 +48,11 @@ impl Connection {
 
     /// Learns the addresses; and, if nothing has moved yet, that every byte from here on will be seen. What is
     /// `carried` over from another part of the capture may have moved bytes there.
-    pub(crate) fn open(&mut self, open: &Open<'_>, carried: bool) {
+    pub(crate) fn open(&mut self, open: &Open<'_>, carried: bool, shared: &mut Shared) {
         self.ends.local = open.local.inet().map(canonical);
         self.ends.remote = open.remote.inet().map(canonical);
         if open.transport == Transport::Udp {
-            self.socket.close_eyes();
+            self.socket.close_eyes(shared);
             return;
         }
         self.kind = match open.origin {

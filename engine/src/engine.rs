@@ -110,8 +110,8 @@ impl Engine {
         self.shared.now_ns = self.shared.now_ns.max(event.ts_ns);
         match event.body {
             Body::Open(open) => {
-                if let Some((connection, _)) = self.connection(event.connection) {
-                    connection.open(&open, event.carried);
+                if let Some((connection, shared)) = self.connection(event.connection) {
+                    connection.open(&open, event.carried, shared);
                 }
             }
             Body::Data(data) => self.data(event, &data, sink),

@@ -257,6 +257,8 @@ impl Shared {
     ) {
         let Exchange { first, ordinal, protocol, texts, status, .. } = &exchange;
         let start_ns = first.ts_ns;
+        // A response can be recorded a moment before its request, by another CPU: no time is negative.
+        let end_ns = end_ns.map(|end| end.max(start_ns));
         let ready_ns = first.ready_ns.filter(|&ready| link.kind == Kind::Server && ready <= start_ns);
         let path = texts.get(Text::Path);
         let service = self.services.get(&first.pid).map_or("", |name| name);
@@ -309,9 +311,8 @@ impl Shared {
             span_status: outcome.span_status(),
             start_ns,
             end_ns,
-            // A response can be recorded a moment before its request, by another CPU: no time is negative.
-            duration_ns: end_ns.map(|end| end.saturating_sub(ready_ns.unwrap_or(start_ns))),
-            service_ns: end_ns.map(|end| end.saturating_sub(start_ns)),
+            duration_ns: end_ns.map(|end| end - ready_ns.unwrap_or(start_ns)),
+            service_ns: end_ns.map(|end| end - start_ns),
             queue_ns: ready_ns.map(|ready| start_ns - ready),
             request_bytes: exchange.request_bytes,
             response_bytes: exchange.response_bytes,

@@ -90,7 +90,12 @@ impl Layer {
     }
 
     /// Nothing of it is decoded.
-    pub(crate) fn close_eyes(&mut self) {
+    pub(crate) fn close_eyes(&mut self, shared: &mut Shared) {
+        match &mut self.state {
+            State::Http1(pairing) => pairing.abandon(shared),
+            State::Http2(session) => session.abandon(shared),
+            State::Tls | State::Opaque => {}
+        }
         self.state = State::Opaque;
     }
 

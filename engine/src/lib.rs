@@ -10,6 +10,8 @@
 mod connection;
 mod engine;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod graph;
 mod grpc;
 mod http1;

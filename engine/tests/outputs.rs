@@ -175,7 +175,7 @@ fn opentelemetry_names_carry_the_server_and_both_sizes() {
     exposition.request(&request("/a", Some(200), 0, 20_000 * MS));
     exposition.request(&Request { kind: Kind::Client, ..request("/a", Some(200), 0, 0) });
     let text = exposition.render();
-    let labels = r#"http_request_method="GET",http_response_status_code="200",instance="h",job="shop",server_address="::1",server_port="8080",service_name="shop",url_scheme="http""#;
+    let labels = r#"http_request_method="GET",http_response_status_code="200",http_route="/a",instance="h",job="shop",server_address="::1",server_port="8080",service_name="shop",url_scheme="http""#;
     let lines: Vec<_> = text.lines().collect();
     for line in [
         format!("http_server_request_duration_seconds_bucket{{{labels},le=\"10\"}} 0"),

@@ -346,3 +346,15 @@ fn h2_speed_is_not_that_of_bit_by_bit() {
     assert_eq!((fields[0].0.as_slice(), fields[0].1.len()), (&b"cookie"[..], 60_000));
     assert!(!fields[0].1.contains(&b'a'));
 }
+
+#[test]
+fn a_frame_that_has_no_room_for_what_it_announces_is_survived() {
+    for (kind, flags) in [(0, 8), (1, 8), (1, 0x20), (1, 0x28), (5, 0), (5, 8)] {
+        for length in 0..6 {
+            let bytes = [PREFACE, &settings(), &frame(kind, flags, 1, &[0; 5][..length.min(5)])].concat();
+            let tape = Tape::accept().send(settings()).recv(&bytes).recv(b"rest");
+            assert_eq!(redact(&Policy::standard(), &tape).concat().len(), bytes.len() + 15 + 4);
+            tape.run();
+        }
+    }
+}

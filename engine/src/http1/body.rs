@@ -71,17 +71,15 @@ impl Body {
 
     /// Passes over captured bytes. Hands out what they have of the body itself.
     pub(crate) fn feed(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8])) -> Progress {
-        match self {
-            Self::Chunked { state, total } => chunks(state, total, bytes, each),
-            _ => {
-                let progress = self.skip(bytes.len() as u64);
-                each(match progress {
-                    Progress::Done(used) => &bytes[..used as usize],
-                    _ => bytes,
-                });
-                progress
-            }
+        if let Self::Chunked { state, total } = self {
+            return chunks(state, total, bytes, each);
         }
+        let progress = self.skip(bytes.len() as u64);
+        each(match progress {
+            Progress::Done(used) => &bytes[..used as usize],
+            _ => bytes,
+        });
+        progress
     }
 
     /// Passes over bytes whose content is unknown.

@@ -23,7 +23,7 @@ pub(super) struct Parked {
 }
 
 impl Parked {
-    fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         self.head.len() + self.tail.len()
     }
 }
@@ -31,9 +31,11 @@ impl Parked {
 impl Pairing {
     /// Keeps a call of a response that no request is waiting for: the request may have been recorded late.
     pub(super) fn park(&mut self, call: &Call<'_>, cx: &mut Context<'_>) -> ControlFlow<()> {
+        let size = call.head.len() + call.tail.len();
         if self.parked.is_empty() {
             let bytes = trim_blank(call.head);
             if bytes.is_empty() && call.hidden == 0 && call.tail.is_empty() {
+                cx.shared.stats.parsed_bytes += size as u64;
                 return Continue(());
             }
             if !head::may_be_response(bytes) {
@@ -42,11 +44,14 @@ impl Pairing {
                     self.leave = Leave::Http2(self.request.take(cx.shared));
                     return Break(());
                 }
-                return self.refuse(Side::Response, is_tls(bytes), cx);
+                self.refuse(Side::Response, is_tls(bytes), cx)?;
+                cx.shared.stats.unparsed_bytes += size as u64;
+                return Continue(());
             }
         }
-        let size = self.parked.iter().map(Parked::size).sum::<usize>() + call.head.len() + call.tail.len();
-        if self.parked.len() == MAX_PARKED || size > cx.shared.config.max_head {
+        let kept = self.parked.iter().map(Parked::size).sum::<usize>();
+        if self.parked.len() == MAX_PARKED || kept + size > cx.shared.config.max_head {
+            cx.shared.stats.unparsed_bytes += size as u64;
             self.lose(Side::Response, cx);
             return Continue(());
         }

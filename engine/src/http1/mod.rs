@@ -6,6 +6,8 @@
 
 mod body;
 mod early;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod gap;
 pub(crate) mod head;
 mod queue;
@@ -228,6 +230,7 @@ impl Pairing {
         self.pending.drain(..).for_each(|exchange| shared.discard(exchange));
         self.request.clear(shared);
         self.response.clear(shared);
+        shared.memory -= self.parked.iter().map(Parked::size).sum::<usize>();
         *self = Self { requests: self.requests, ..Self::found() };
     }
 
@@ -362,6 +365,7 @@ impl Pairing {
         let reader = self.reader(side);
         if fresh && is_preface(&reader.buffer, bytes) {
             self.leave = Leave::Http2(reader.take(cx.shared));
+            self.drop_parked(cx);
             return Break(());
         }
         if !reader.buffer.is_empty() {

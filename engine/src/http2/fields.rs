@@ -2,7 +2,7 @@
 //!
 //! A field whose name or value depends on bytes that were not seen is unknown. It is left out, never guessed.
 
-use super::hpack::{Decoder, Field};
+use super::hpack::Decoder;
 use crate::exchange::{Exchange, Text};
 use crate::{grpc, trace};
 
@@ -33,7 +33,7 @@ pub(super) fn request(decoder: &mut Decoder, block: &[u8], exchange: &mut Exchan
     let texts = &mut exchange.texts;
     // Several are none.
     let mut context = None;
-    let whole = each(decoder, block, |field| {
+    let whole = decoder.block(block, |field| {
         let Some(name) = field.name else {
             read.unknown = true;
             return;
@@ -70,7 +70,7 @@ pub(super) fn request(decoder: &mut Decoder, block: &[u8], exchange: &mut Exchan
             _ => {}
         }
     });
-    read.unknown |= !whole;
+    read.unknown |= whole.is_err();
     exchange.trace(context.flatten());
     read
 }
@@ -78,7 +78,7 @@ pub(super) fn request(decoder: &mut Decoder, block: &[u8], exchange: &mut Exchan
 /// Reads the head or the trailers of a response into `exchange`.
 pub(super) fn response(decoder: &mut Decoder, block: &[u8], exchange: &mut Exchange) -> Response {
     let mut read = Response::default();
-    each(decoder, block, |field| {
+    let _ = decoder.block(block, |field| {
         let (Some(name), Some(value)) = (field.name, field.value) else { return };
         match name {
             b":status" => read.status = status(value),
@@ -96,19 +96,7 @@ pub(super) fn response(decoder: &mut Decoder, block: &[u8], exchange: &mut Excha
 
 /// Reads a block of which nothing is needed, since later ones may depend on it.
 pub(super) fn pass(decoder: &mut Decoder, block: &[u8]) {
-    each(decoder, block, |_| {});
-}
-
-/// Hands out the fields of a whole block. False when it breaks off.
-fn each(decoder: &mut Decoder, block: &[u8], mut each: impl FnMut(Field<'_>)) -> bool {
-    let mut at = 0;
-    loop {
-        match decoder.step(block, &mut at) {
-            Ok(Some(super::hpack::Step::Field)) => each(decoder.field()),
-            Ok(Some(_)) => {}
-            Ok(None) | Err(_) => return decoder.end_block().is_ok(),
-        }
-    }
+    let _ = decoder.block(block, |_| {});
 }
 
 /// Three digits.

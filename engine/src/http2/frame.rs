@@ -129,7 +129,8 @@ impl Head {
     pub fn is_legal(&self) -> bool {
         let on_stream = self.stream != 0;
         match self.kind {
-            kind::DATA | kind::CONTINUATION => on_stream,
+            kind::DATA => on_stream && self.length >= u32::from(self.is_padded()),
+            kind::CONTINUATION => on_stream,
             kind::HEADERS => on_stream && self.length >= self.block_prefix() + u32::from(self.is_padded()),
             kind::PRIORITY => on_stream && self.length == 5,
             kind::RST_STREAM => on_stream && self.length == 4,

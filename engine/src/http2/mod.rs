@@ -4,6 +4,8 @@
 
 mod fields;
 pub mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod hpack;
 mod pairing;
 mod session;

@@ -204,7 +204,9 @@ impl Session {
             **id > last && !id.is_multiple_of(2) && !stream.sides[Side::Response as usize].head
         });
         let refused: Vec<u32> = refused.map(|(id, _)| *id).collect();
-        refused.into_iter().for_each(|id| self.reset(id, cx));
+        for id in refused {
+            self.reset(id, cx);
+        }
     }
 
     /// Settles what is answered, and does not wait any longer for the end of the request.

@@ -178,6 +178,14 @@ impl Session {
         self.sides.iter_mut().for_each(|half| half.clear(cx.shared));
     }
 
+    /// Forgets everything.
+    pub(crate) fn abandon(&mut self, shared: &mut Shared) {
+        for stream in mem::take(&mut self.streams).into_values() {
+            shared.discard(stream.exchange);
+        }
+        self.sides.iter_mut().for_each(|half| half.clear(shared));
+    }
+
     /// Hands out what the running call has settled, in the order of ordinals.
     fn hand_out(&mut self, cx: &mut Context<'_>) {
         if self.settled.len() > 1 {

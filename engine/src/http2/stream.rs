@@ -13,11 +13,13 @@ pub(super) struct Stream {
     /// Its response came first: when. The request may have been recorded late.
     pub(super) unasked: Option<u64>,
     /// Its response ended, at this time if that is known. Only the end of the request is waited for.
+    #[allow(clippy::option_option, reason = "whether it ended, and when")]
     pub(super) answered: Option<Option<u64>>,
 }
 
 /// How far one side has come.
 #[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub(super) struct Progress {
     /// Its head was seen, or passed unseen.
     pub(super) head: bool,

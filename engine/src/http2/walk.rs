@@ -172,11 +172,11 @@ impl Walk {
             Place::Payload { head, at } => {
                 let passed = u64::from(head.length - at).min(count);
                 let last = self.pass(head, at, passed as u32);
-                let lost = passed < count;
-                if lost {
+                let beyond = passed < count;
+                if beyond {
                     self.lose();
                 }
-                Skipped { payload: Some((head, passed as u32)), last, lost }
+                Skipped { payload: Some((head, passed as u32)), last, lost: beyond }
             }
             Place::Seek => Skipped::default(),
             _ => {

@@ -9,7 +9,7 @@ use proptest::test_runner::{Config, RngSeed};
 
 /// A configuration that tries `count` cases if nothing else is said.
 pub fn cases(count: u32) -> Config {
-    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let seed = number("BEYLA_SEED");
     let (cases, seed) = match number("BEYLA_CASES") {
         None => (count, seed.unwrap_or(1)),

@@ -10,15 +10,19 @@ use super::table::{Dynamic, Lookup, MAX_TABLE, STATIC};
 pub const MAX_STRING: usize = MAX_TABLE;
 
 /// Buffers above this size are not kept for the next field.
-const SPARE: usize = 4096;
+pub(super) const SPARE: usize = 4096;
 
-/// Reads the header blocks of one direction, in order.
+/// Reads the header blocks of one direction, in order: each at once with [`Decoder::block`], or in pieces.
 ///
 /// ```
 /// # use beyla_engine::http2::hpack::{Decoder, Step};
+/// let block = [0x82, 0x44, 0x02, b'/', b'a'];
+/// let mut at_once = Vec::new();
 /// let mut decoder = Decoder::begun();
-/// let (block, mut at) = ([0x82, 0x44, 0x02, b'/', b'a'], 0);
-/// let mut fields = Vec::new();
+/// decoder.block(&block, |field| at_once.push((field.name.unwrap().to_vec(), field.value.unwrap().to_vec())))?;
+///
+/// let (mut fields, mut at) = (Vec::new(), 0);
+/// let mut decoder = Decoder::begun();
 /// while let Some(step) = decoder.step(&block, &mut at)? {
 ///     if step == Step::Field {
 ///         let field = decoder.field();
@@ -27,12 +31,15 @@ const SPARE: usize = 4096;
 /// }
 /// decoder.end_block()?;
 /// assert_eq!(fields, [(b":method".to_vec(), b"GET".to_vec()), (b":path".to_vec(), b"/a".to_vec())]);
+/// assert_eq!(fields, at_once);
 /// # Ok::<(), beyla_engine::http2::hpack::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Decoder {
-    table: Dynamic,
-    state: State,
+    pub(super) table: Dynamic,
+    pub(super) state: State,
+    /// Room for the name and the value of a field of a whole block.
+    pub(super) spare: [Vec<u8>; 2],
     name: Text,
     value: Text,
     huffman: huffman::State,
@@ -125,6 +132,15 @@ impl Text {
         }
     }
 
+    fn push(&mut self, byte: u8) {
+        self.length += 1;
+        if self.length > MAX_STRING {
+            self.known = false;
+        } else {
+            self.bytes.push(byte);
+        }
+    }
+
     fn get(&self) -> Option<&[u8]> {
         self.known.then_some(&self.bytes)
     }
@@ -139,7 +155,7 @@ enum Literal {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+pub(super) enum State {
     /// Between fields.
     Start,
     /// In an integer.
@@ -156,7 +172,7 @@ enum State {
 
 /// What an integer is for.
 #[derive(Clone, Copy, Debug)]
-enum Meaning {
+pub(super) enum Meaning {
     Field,
     Name,
     TableSize,
@@ -164,7 +180,7 @@ enum Meaning {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Which {
+pub(super) enum Which {
     Name,
     Value,
 }
@@ -184,6 +200,7 @@ impl Decoder {
         Self {
             table,
             state: State::Start,
+            spare: [Vec::new(), Vec::new()],
             name: Text::default(),
             value: Text::default(),
             huffman: huffman::State::default(),
@@ -349,8 +366,13 @@ impl Decoder {
             Which::Name => &mut self.name,
             Which::Value => &mut self.value,
         };
-        if huffman {
-            self.huffman.feed(&rest[..taken], |symbol| text.extend(&[symbol])).map_err(|_| Error::Huffman)?;
+        if huffman && first && last && huffman::most(taken) < MAX_STRING {
+            text.bytes.resize(huffman::most(taken) + 1, 0);
+            let length = huffman::decode(&rest[..taken], &mut text.bytes).map_err(|_| Error::Huffman)?;
+            text.bytes.truncate(length);
+            text.length = length;
+        } else if huffman {
+            self.huffman.feed(&rest[..taken], |symbol| text.push(symbol)).map_err(|_| Error::Huffman)?;
         } else {
             text.extend(&rest[..taken]);
         }

@@ -1,7 +1,8 @@
 //! The Huffman code of strings (RFC 7541 section 5.2 and appendix B).
 //!
 //! The code is canonical: of one length, codes ascend with their symbols. So the lengths are all that has to be
-//! written down; codes, and the table that decodes four bits a step, are made of them when this is compiled.
+//! written down; codes, and the tables that decode them, are made of them when this is compiled. [`decode`] reads whole
+//! strings, up to two symbols a step; [`State`] reads strings that come in pieces, four bits a step.
 
 /// Length of every symbol's code, in bits; the last is EOS, which no string may have.
 const LENGTHS: [u8; 257] = [
@@ -71,6 +72,203 @@ impl State {
     pub fn end(self) -> Result<(), Invalid> {
         if PADDING[self.0 as usize] { Ok(()) } else { Err(Invalid) }
     }
+}
+
+/// Bits that [`decode`] looks at in one step.
+const PEEK: u8 = 12;
+
+/// The symbols that the next bits begin with.
+static PAIRS: [Pair; 1 << PEEK] = pairs();
+
+/// Of every length: the first code, how many there are, and where their symbols begin in [`SORTED`].
+const CODES_OF: [(u32, u32, usize); 31] = codes_of();
+
+/// The symbols in the order of their codes.
+static SORTED: [u16; 257] = sorted();
+
+/// One or two symbols, or none where the first code is longer than [`PEEK`] bits.
+#[derive(Clone, Copy)]
+struct Pair {
+    symbols: [u8; 2],
+    count: u8,
+    /// Bits of the first symbol, and of all of them.
+    lengths: [u8; 2],
+}
+
+/// How many symbols so many bytes can stand for.
+pub fn most(bytes: usize) -> usize {
+    bytes * 8 / 5
+}
+
+/// Decodes a whole string; gives the number of its symbols. `to` has to have room for [`most`] of them, and one more.
+pub fn decode(bytes: &[u8], to: &mut [u8]) -> Result<usize, Invalid> {
+    let mut input = Bits { bytes, ahead: 0, count: 0 };
+    let mut length = 0;
+    while let Some(eight) = input.bytes.first_chunk() {
+        input.refill(*eight);
+        // Enough for four steps. A longer code comes next with all of its bits at hand.
+        for step in 0..4 {
+            let pair = PAIRS[(input.ahead >> (64 - PEEK)) as usize];
+            if pair.count == 0 {
+                if step == 0 {
+                    to[length] = input.long()?;
+                    length += 1;
+                }
+                break;
+            }
+            to[length..length + 2].copy_from_slice(&pair.symbols);
+            length += usize::from(pair.count);
+            input.skip(pair.lengths[1]);
+        }
+    }
+    loop {
+        input.fill();
+        let pair = PAIRS[(input.ahead >> (64 - PEEK)) as usize];
+        if pair.count > 0 && pair.lengths[1] <= input.count {
+            to[length..length + 2].copy_from_slice(&pair.symbols);
+            length += usize::from(pair.count);
+            input.skip(pair.lengths[1]);
+        } else if pair.count > 0 && pair.lengths[0] <= input.count {
+            to[length] = pair.symbols[0];
+            length += 1;
+            input.skip(pair.lengths[0]);
+        } else if pair.count == 0 && input.count > 7 {
+            to[length] = input.long()?;
+            length += 1;
+        } else {
+            return input.end().map(|()| length);
+        }
+    }
+}
+
+/// Bits of a string, the first ones ahead.
+struct Bits<'a> {
+    bytes: &'a [u8],
+    /// The next bits, highest first.
+    ahead: u64,
+    /// How many of them are known to be there.
+    count: u8,
+}
+
+impl Bits<'_> {
+    /// Moves as many whole bytes ahead as there is room for: 56 bits at least are there then.
+    #[inline]
+    fn refill(&mut self, next: [u8; 8]) {
+        self.ahead |= u64::from_be_bytes(next) >> self.count;
+        let taken = (63 - self.count) / 8;
+        self.bytes = &self.bytes[usize::from(taken)..];
+        self.count += taken * 8;
+    }
+
+    /// Likewise, where fewer than eight bytes are left.
+    fn fill(&mut self) {
+        while self.count <= 56
+            && let [byte, rest @ ..] = self.bytes
+        {
+            // What lies beyond `count` is either zero or what is put there now.
+            self.ahead |= u64::from(*byte) << (56 - self.count);
+            self.count += 8;
+            self.bytes = rest;
+        }
+    }
+
+    #[inline]
+    fn skip(&mut self, count: u8) {
+        self.ahead <<= count;
+        self.count -= count;
+    }
+
+    /// A symbol whose code is longer than [`PEEK`] bits.
+    #[cold]
+    fn long(&mut self) -> Result<u8, Invalid> {
+        for length in PEEK + 1..=self.count.min(30) {
+            let (first, count, at) = CODES_OF[usize::from(length)];
+            let place = ((self.ahead >> (64 - length)) as u32).wrapping_sub(first);
+            if place < count {
+                self.skip(length);
+                return SORTED[at + place as usize].try_into().map_err(|_| Invalid);
+            }
+        }
+        Err(Invalid)
+    }
+
+    /// Whether what is left is padding.
+    fn end(self) -> Result<(), Invalid> {
+        let ones = self.ahead.leading_ones() as u8;
+        if self.count <= 7 && ones >= self.count { Ok(()) } else { Err(Invalid) }
+    }
+}
+
+#[allow(clippy::large_stack_arrays, reason = "made when this is compiled")]
+const fn pairs() -> [Pair; 1 << PEEK] {
+    let mut pairs = [Pair { symbols: [0; 2], count: 0, lengths: [0; 2] }; 1 << PEEK];
+    let mut first = 0;
+    while first < 256 {
+        let one = LENGTHS[first];
+        if one <= PEEK {
+            let start = (CODES[first] as usize) << (PEEK - one);
+            let single = Pair { symbols: [first as u8, 0], count: 1, lengths: [one; 2] };
+            let mut at = start;
+            while at < start + (1 << (PEEK - one)) {
+                pairs[at] = single;
+                at += 1;
+            }
+            let mut second = 0;
+            while second < 256 {
+                let both = one + LENGTHS[second];
+                if both <= PEEK {
+                    let start = start + ((CODES[second] as usize) << (PEEK - both));
+                    let mut at = start;
+                    while at < start + (1 << (PEEK - both)) {
+                        pairs[at] =
+                            Pair { symbols: [first as u8, second as u8], count: 2, lengths: [one, both] };
+                        at += 1;
+                    }
+                }
+                second += 1;
+            }
+        }
+        first += 1;
+    }
+    pairs
+}
+
+const fn codes_of() -> [(u32, u32, usize); 31] {
+    let mut of = [(0, 0, 0); 31];
+    let (mut length, mut at) = (0, 0);
+    while length <= 30 {
+        let mut symbol = 0;
+        of[length].2 = at;
+        while symbol < 257 {
+            if LENGTHS[symbol] as usize == length {
+                if of[length].1 == 0 {
+                    of[length].0 = CODES[symbol];
+                }
+                of[length].1 += 1;
+                at += 1;
+            }
+            symbol += 1;
+        }
+        length += 1;
+    }
+    of
+}
+
+const fn sorted() -> [u16; 257] {
+    let mut sorted = [0; 257];
+    let (mut length, mut at) = (0, 0);
+    while length <= 30 {
+        let mut symbol = 0;
+        while symbol < 257 {
+            if LENGTHS[symbol] == length {
+                sorted[at] = symbol as u16;
+                at += 1;
+            }
+            symbol += 1;
+        }
+        length += 1;
+    }
+    sorted
 }
 
 const fn codes() -> [u32; 257] {

@@ -149,6 +149,7 @@ impl Dynamic {
     /// Bytes were missed that may have changed it.
     pub(super) fn lose(&mut self) {
         self.evict(0);
+        self.compact();
         self.max = MAX_TABLE;
         self.complete = false;
         self.exact = false;
@@ -168,18 +169,43 @@ impl Dynamic {
     /// Makes an entry; evicts what has no room beside it (RFC 7541 section 4.4). `size` is that of name and
     /// value, of which no more may be given than the table can hold.
     pub(super) fn insert(&mut self, name: Option<&[u8]>, value: &[u8], size: usize) {
+        if self.make_room(size) {
+            self.complete &= name.is_some();
+            self.bytes.extend_from_slice(name.unwrap_or_default());
+            self.push(name.map(<[u8]>::len), value);
+        }
+        self.compact();
+    }
+
+    /// Likewise, with the name of the entry behind `age` newer ones, which is let go if that makes the room.
+    pub(super) fn insert_alike(&mut self, age: usize, value: &[u8], size: usize) {
+        let named = self.entries.get(age).copied();
+        if self.make_room(size) {
+            let name = named.and_then(|entry| Some((entry.at, entry.name? as usize)));
+            self.complete &= name.is_some();
+            if let Some((at, length)) = name {
+                let start = (at - self.gone) as usize;
+                self.bytes.extend_from_within(start..start + length);
+            }
+            self.push(name.map(|(_, length)| length), value);
+        }
+        self.compact();
+    }
+
+    /// Evicts what has no room beside an entry of this size; says whether there is room for it then.
+    fn make_room(&mut self, size: usize) -> bool {
         let size = size.saturating_add(OVERHEAD);
         self.evict(self.max.saturating_sub(size));
-        if size > self.max {
-            return;
-        }
-        self.complete &= name.is_some();
-        let length = |bytes: &[u8]| bytes.len() as u32;
-        let at = self.gone + self.bytes.len() as u64;
-        self.entries.push_front(Entry { at, name: name.map(length), value: length(value) });
-        self.bytes.extend_from_slice(name.unwrap_or_default());
+        size <= self.max
+    }
+
+    /// Makes an entry with a name, of which so many bytes were written last.
+    fn push(&mut self, name: Option<usize>, value: &[u8]) {
+        let length = name.unwrap_or(0);
+        let at = self.gone + (self.bytes.len() - length) as u64;
         self.bytes.extend_from_slice(value);
-        self.size += OVERHEAD + name.map_or(0, <[u8]>::len) + value.len();
+        self.entries.push_front(Entry { at, name: name.map(|name| name as u32), value: value.len() as u32 });
+        self.size += OVERHEAD + length + value.len();
     }
 
     /// The encoder uses so many bytes from here on (RFC 7541 section 6.3).
@@ -187,12 +213,13 @@ impl Dynamic {
         self.exact = max <= MAX_TABLE;
         self.max = max.min(MAX_TABLE);
         self.evict(self.max);
+        self.compact();
         if max == 0 {
             self.complete = true;
         }
     }
 
-    /// Drops the oldest entries until no more than `room` is taken.
+    /// Drops the oldest entries until no more than `room` is taken. Their bytes stay where they are.
     fn evict(&mut self, room: usize) {
         while self.size > room
             && let Some(entry) = self.entries.pop_back()
@@ -202,6 +229,10 @@ impl Dynamic {
             // The encoder, who may have more room, may still have it.
             self.complete &= self.exact;
         }
+    }
+
+    /// Moves the bytes of the entries together if many were let go.
+    fn compact(&mut self) {
         if self.start > SLACK && self.start > self.bytes.len() / 2 {
             self.bytes.drain(..self.start);
             self.gone += self.start as u64;

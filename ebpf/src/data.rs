@@ -40,40 +40,35 @@ pub(crate) fn record(state: &mut State, direction: Direction, length: u32, actor
         position,
         ready_ns,
         length,
-        captured: 0,
+        captured: length,
         tail: 0,
         call: bytes.call as u8,
         direction: direction as u8,
         source: 0,
         pad: 0,
     };
-    let mut moved = Moved { bytes, length: length.into(), actor, direction };
-    if frames::are_followed(state, direction, position, &moved) {
+    let moved = Moved { bytes, length: length.into(), actor, direction };
+    if frames::are_followed(state, position, &moved) {
         let Some(scratch) = payload::scratch(direction) else {
             output::lost(|counters| &mut counters.storage_full);
             return;
         };
-        (scratch.data, scratch.moved) = (Data { length: 0, ..data }, moved);
-        data.length = frames::record(state, scratch) as u32;
-        if data.length == 0 {
-            return;
-        }
-        let followed = length - data.length;
-        if followed > 0 {
-            data.ready_ns = 0;
-            data.position += u64::from(followed);
-            moved.bytes = scratch.moved.bytes;
-        }
+        (scratch.data, scratch.moved) = (Data { length: 0, captured: 0, ..data }, moved);
+        frames::record(state, scratch);
+        return;
     }
 
-    let length = data.length;
-    let snaplen = u64::from(kernel::setting(&SNAPLEN));
-    let left = snaplen.saturating_sub(data.position - state.turn).max(FLOOR as u64);
-    data.captured = length;
+    let left = u64::from(snaplen()).saturating_sub(position - state.turn).max(FLOOR as u64);
     if u64::from(length) > left {
         data.tail = TAIL as u32;
         data.captured = (left as u32).min(length - data.tail).min((MAX_PAYLOAD - TAIL) as u32);
     }
     data.head.seq = output::number();
-    payload::deliver(data, direction, moved.bytes);
+    payload::deliver(data, direction, bytes);
+}
+
+/// Most bytes kept of one message.
+#[inline(always)]
+pub(crate) fn snaplen() -> u32 {
+    kernel::setting(&SNAPLEN)
 }

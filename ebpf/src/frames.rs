@@ -14,7 +14,7 @@ use beyla_schema::{
 };
 
 use crate::{
-    kernel, output,
+    data, kernel, output,
     payload::{self, Moved, Scratch, Segment},
     syscall::Bytes,
 };
@@ -38,9 +38,20 @@ pub(crate) struct Walk {
     left: u64,
 }
 
-/// Whether the frames of this direction are followed. `position` is that of the call in its stream.
+impl Walk {
+    /// Goes on behind the next `count` bytes of the segment.
+    #[inline(always)]
+    fn pass(&mut self, count: u64) {
+        self.base += count;
+        self.size -= count;
+        self.left -= count;
+    }
+}
+
+/// Whether the frames of a call at `position` of its stream are followed.
 #[inline(always)]
-pub(crate) fn are_followed(state: &mut State, direction: Direction, position: u64, moved: &Moved) -> bool {
+pub(crate) fn are_followed(state: &mut State, position: u64, moved: &Moved) -> bool {
+    let direction = moved.direction;
     if !payload::has_loop() {
         return false;
     }
@@ -103,7 +114,8 @@ fn preface(state: &mut State, direction: u64, base: u64, length: u64) -> u64 {
     let mut seen = wanted;
     // SAFETY: no more than there is room for.
     let read = unsafe { payload::read_user(seen.as_mut_ptr().cast(), count, base) };
-    if !read || seen != wanted {
+    let differences = wanted.iter().zip(seen).fold(0, |all, (wanted, seen)| all | wanted ^ seen);
+    if !read || differences != 0 {
         frames.known = 0;
         return 0;
     }
@@ -134,57 +146,49 @@ static PADDED: [u8; 2 * PREFACE.len()] = {
 };
 
 /// Records the call `scratch.moved`, with a record for each stretch of bytes that are kept; `scratch.data` is the first
-/// of them, without lengths. Returns how many bytes are left when frames could not be followed to its end, and makes
-/// `scratch.moved` the rest.
+/// of them, without lengths.
 #[inline(never)]
 pub(crate) fn record(state: &mut State, scratch: &mut Scratch) -> u64 {
-    let Bytes { vector, at, size, .. } = scratch.moved.bytes;
-    let frames = of(state, scratch.moved.direction);
-    let length = scratch.moved.length;
-    if at == 0 {
-        // Bytes that nobody can see: within a payload it does not matter.
-        if length <= frames.left.into() {
-            frames.passed(length as u32);
-        } else {
-            end(frames);
-        }
-        return length;
-    }
+    let Moved { bytes: Bytes { vector, at, size, .. }, length, direction, .. } = scratch.moved;
+    let frames = of(state, direction);
     let walk = &mut scratch.frames;
     walk.place = *frames;
     walk.head[..HEAD - 1].copy_from_slice(&frames.head);
     walk.left = length;
-    if vector != 0 {
-        (walk.vector, walk.segments, walk.base, walk.size) = (at, size, 0, 0);
+    (walk.vector, walk.segments, walk.base, walk.size) =
+        if vector != 0 { (at, size, 0, 0) } else { (0, 0, at, size.min(length)) };
+    if at == 0 {
+        // Bytes that nobody can see: within a payload it does not matter.
+        if length <= walk.place.left.into() {
+            walk.place.passed(length as u32);
+            walk.left = 0;
+        }
+        scratch.data.length = (length - walk.left) as u32;
     } else {
-        (walk.vector, walk.segments, walk.base, walk.size) = (0, 0, at, size.min(length));
+        let mut walking: *mut Scratch = scratch;
+        payload::repeat(MAX_PARTS, part, &mut walking);
     }
-    let mut context: *mut Scratch = scratch;
-    payload::repeat(MAX_PARTS, part, &mut context);
-    // SAFETY: it points where it did before.
-    let scratch = unsafe { &mut *context };
+    if scratch.frames.left > 0 {
+        scratch.frames.place.flags |= Frames::ENDED;
+        // As much as any message has, of what lies in one piece.
+        if scratch.frames.size > 0 {
+            let count = keep(scratch, data::snaplen());
+            scratch.frames.pass(count);
+        }
+        scratch.data.length += scratch.frames.left as u32;
+    }
     if scratch.data.length > 0 {
         deliver(scratch);
     }
-    let walk = &mut scratch.frames;
-    let frames = of(state, scratch.moved.direction);
+    let walk = &scratch.frames;
+    let frames = of(state, direction);
     *frames = walk.place;
     frames.head.copy_from_slice(&walk.head[..HEAD - 1]);
-    if walk.left > 0 || frames.flags & Frames::ENDED != 0 {
-        end(frames);
-    }
-    (scratch.moved.bytes.vector, scratch.moved.bytes.at, scratch.moved.bytes.size) =
-        (0, walk.base, walk.size);
-    walk.left
-}
-
-/// Follows the frames of a direction no longer. An answer of a server that does not know HTTP/2 has none.
-#[inline(always)]
-fn end(frames: &mut Frames) {
-    frames.flags |= Frames::ENDED;
-    if frames.flags & Frames::BEGUN != 0 {
+    // An answer of a server that does not know HTTP/2 has no frames.
+    if frames.flags == Frames::BEGUN | Frames::ENDED {
         output::count(|counters| &mut counters.frames_lost);
     }
+    0
 }
 
 /// Looks at the next part of a frame that lies in one segment; returns 1 when there is no more to look at.
@@ -236,9 +240,7 @@ extern "C" fn part(_: u64, scratch: *mut *mut Scratch) -> u64 {
         }
     };
     let walk = &mut scratch.frames;
-    walk.base += count;
-    walk.size -= count;
-    walk.left -= count;
+    walk.pass(count);
     u64::from(walk.left == 0 || walk.place.flags & Frames::ENDED != 0)
 }
 

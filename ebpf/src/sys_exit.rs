@@ -4,6 +4,8 @@
 //! A descriptor may be closed, or given to another file, by another thread before its call is over; the first is
 //! counted, the second is not noticed. What moves without a system call of its own (io_uring) is not seen.
 
+use core::ptr::null_mut;
+
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use beyla_schema::wire::{Call, Direction, Origin, State, Transport};
 
@@ -55,7 +57,7 @@ fn accepted(number: u32, actor: Actor) {
 
 #[inline(always)]
 fn moved(call: Call, arguments: &Arguments, result: u64, actor: Actor) {
-    let (mut direction, flags) = match call {
+    let (direction, flags) = match call {
         Call::Read | Call::Readv | Call::Splice => (Direction::Receive, 0),
         Call::Recvfrom | Call::Recvmmsg => (Direction::Receive, arguments.fourth),
         Call::Recvmsg => (Direction::Receive, arguments.third),
@@ -65,52 +67,62 @@ fn moved(call: Call, arguments: &Arguments, result: u64, actor: Actor) {
     if flags & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
         return;
     }
-    let mut number = arguments.first as u32;
-    let mut look = Descriptor::look(number);
-    if call == Call::Splice && matches!(look, Look::NoSocket) {
-        // From a pipe to a socket.
-        direction = Direction::Send;
-        number = arguments.third as u32;
-        look = Descriptor::look(number);
-    }
-    let descriptor = match look {
-        Look::Socket(descriptor) => descriptor,
-        Look::NoSocket => return,
-        Look::Gone => {
-            output::lost(|counters| &mut counters.descriptor_gone);
-            return;
-        }
-    };
-    if !descriptor.is_tcp() {
-        return;
-    }
-    let Some(state) = connection::of_descriptor(&descriptor) else { return };
-    if state.flags & State::ANNOUNCED == 0 {
-        lifecycle::announce(descriptor.address(), Transport::Tcp, state, Origin::Found, actor);
-    }
     let Some(scratch) = payload::scratch(direction) else {
         output::lost(|counters| &mut counters.storage_full);
         return;
     };
     let discarded = flags & MSG_TRUNC != 0;
-    scratch.moved = Moved { bytes: Bytes::nowhere(call), length: result, actor, direction };
-    if matches!(call, Call::Sendmmsg | Call::Recvmmsg) {
-        let (size, length_at) = if arguments.is_64_bit() { (64, 56) } else { (32, 28) };
-        let visible = u64::from(arguments.is_64_bit() && !discarded);
-        let at = arguments.second;
-        let mut messages = Messages { state, scratch, at, size, length_at, visible };
-        payload::repeat(result.min(MAX_MESSAGES), message, &mut messages);
+    let bytes = if discarded { Bytes::nowhere(call) } else { arguments.bytes(call) };
+    scratch.moved = Moved { bytes, length: result, actor, direction };
+    // From a socket to a pipe, or the other way round.
+    let other = if call == Call::Splice { arguments.third } else { NONE };
+    let state = connection(arguments.first, other, scratch);
+    // SAFETY: what `connection` returns.
+    let Some(state) = (unsafe { state.as_mut() }) else { return };
+    if !matches!(scratch.moved.bytes.call, Call::Sendmmsg | Call::Recvmmsg) {
+        record(state, scratch);
+        return;
+    }
+    let (size, length_at) = if arguments.is_64_bit() { (64, 56) } else { (32, 28) };
+    let visible = u64::from(arguments.is_64_bit() && !discarded);
+    let at = arguments.second;
+    let mut messages = Messages { state, scratch, at, size, length_at, visible };
+    payload::repeat(result.min(MAX_MESSAGES), message, &mut messages);
+    if !payload::has_loop() {
         let mut missed = result.saturating_sub(payload::limit(MAX_MESSAGES));
         while missed > 0 && missed < MAX_MESSAGES {
             output::lost(|counters| &mut counters.message_limit);
             missed -= 1;
         }
-    } else {
-        if !discarded {
-            scratch.moved.bytes = arguments.bytes(call);
-        }
-        record(state, scratch);
     }
+}
+
+/// No descriptor.
+const NONE: u64 = u64::MAX;
+
+/// What is remembered of the connection that a call used, by its first descriptor or else the other, which sends. Null
+/// when it used none; apart from its caller because of the stack.
+#[inline(never)]
+fn connection(number: u64, other: u64, scratch: &mut Scratch) -> *mut State {
+    let mut look = Descriptor::look(number as u32);
+    if other != NONE && matches!(look, Look::NoSocket) {
+        scratch.moved.direction = Direction::Send;
+        look = Descriptor::look(other as u32);
+    }
+    let descriptor = match look {
+        Look::Socket(descriptor) if descriptor.is_tcp() => descriptor,
+        Look::Socket(_) | Look::NoSocket => return null_mut(),
+        Look::Gone => {
+            output::lost(|counters| &mut counters.descriptor_gone);
+            return null_mut();
+        }
+    };
+    let Some(state) = connection::of_descriptor(&descriptor) else { return null_mut() };
+    if state.flags & State::ANNOUNCED == 0 {
+        let actor = scratch.moved.actor;
+        lifecycle::announce(descriptor.address(), Transport::Tcp, state, Origin::Found, actor);
+    }
+    state
 }
 
 /// Apart from its callers, so that it is in the program once and has a stack frame of its own.

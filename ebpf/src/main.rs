@@ -1,9 +1,10 @@
-//! The kernel programs of beyla-capture: see, filter, copy. They parse nothing and pair nothing.
+//! The kernel programs of beyla-capture: see, filter, copy. They pair nothing, and parse nothing but the heads
+//! of HTTP/2 frames.
 //!
 //! [`sock_length`], or [`sys_exit`] on kernels before Linux 6.3, sees the bytes that the captured processes move;
-//! [`data`] and [`payload`] make records of them, [`frames`] those of HTTP/2. [`lifecycle`] does the same for connections and processes,
-//! [`filter`] decides whose they are, [`connection`] remembers what is known of each, and [`output`] puts records
-//! into the ring buffer that `capture` drains. The records are those of `beyla_schema::wire`.
+//! [`data`] and [`payload`] make records of them, [`frames`] those of HTTP/2. [`lifecycle`] does the same for
+//! connections and processes, [`filter`] decides whose they are, [`connection`] remembers what is known of each, and
+//! [`output`] puts records into the ring buffer that `capture` drains. The records are those of `beyla_schema::wire`.
 
 #![no_std]
 #![no_main]

@@ -267,8 +267,8 @@ pub struct Head {
     pub pad: [u8; 5],
 }
 
-/// Bytes moved by one socket call. The payload follows; the last [`Data::tail`] bytes of the record are
-/// the last bytes of the call.
+/// Bytes moved by one socket call, or by a part of one ([`crate::frames`]). The payload follows; the last
+/// [`Data::tail`] bytes of the record are the last bytes of the call.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Data {

@@ -142,6 +142,8 @@ def zerocopy(s):
     except BlockingIOError: pass
     return sent
 def partial(s):
+    # So little that it is full before the kernel looks at what the peer has read.
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 100000)
     s.setblocking(False)
     return s.send(pattern)
 def again(s):

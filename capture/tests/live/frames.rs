@@ -459,8 +459,8 @@ fn a_call_with_too_many_frames_ends_the_walk_and_is_counted() {
     assert_eq!(kept.recording.stats.losses["frames_lost"], 1);
     assert!(kept.recording.stderr.contains("to frames_lost: "), "{}", kept.recording.stderr);
     let bytes = kept.sides.values().next().unwrap();
-    let begun = PREFACE.len() + 15;
-    let (before, after) = (begun + few.len(), begun + few.len() + many.len());
+    let before = PREFACE.len() + HEAD + 6 + few.len();
+    let after = before + many.len();
     assert!(bytes[..before].iter().all(Option::is_some));
     // From here on the snaplen decides.
     assert!(bytes[after..][..192].iter().all(Option::is_some));

@@ -219,7 +219,7 @@ mod tests {
         let mut noise = Noise(1);
         for round in 0..500 {
             let mut bytes = Vec::new();
-            for _ in 0..1 + noise.below(20) {
+            for _ in 0..=noise.below(20) {
                 let length = noise.below([8, 300, 5000][round % 3]);
                 let kind = [DATA, HEADERS, CONTINUATION, PUSH_PROMISE, 11][noise.below(5)];
                 bytes.extend(frame(kind, 1 + round as u32, length));

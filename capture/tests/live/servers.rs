@@ -113,15 +113,15 @@ fn nginx_as_a_proxy_is_a_server_and_a_client() {
     client.ask_one_by_one(&["/", "/a", "/gone?status=404"]);
     let sent = client.take_sent();
     let mut recording = capture.stop();
-    let (asked, served): (Vec<_>, Vec<_>) =
+    let (made, answered): (Vec<_>, Vec<_>) =
         recording.requests.into_iter().partition(|seen| seen.kind == request::Kind::Client);
-    recording.requests = served;
+    recording.requests = answered;
     recording.assert_served(&sent);
     // It asks its backend the same, one after the other.
     let backend = Some(([127, 0, 0, 1], backend.port).into());
-    assert!(asked.iter().all(|seen| seen.server == backend && seen.end_reason == EndReason::Response));
+    assert!(made.iter().all(|seen| seen.server == backend && seen.end_reason == EndReason::Response));
     let told = |seen: &Seen| (seen.method.clone(), seen.target.clone(), seen.status, seen.response_bytes);
-    let asked: Vec<_> = asked.iter().map(told).collect();
-    let served: Vec<_> = recording.requests.iter().map(told).collect();
-    assert_eq!(asked, served);
+    let made: Vec<_> = made.iter().map(told).collect();
+    let answered: Vec<_> = recording.requests.iter().map(told).collect();
+    assert_eq!(made, answered);
 }

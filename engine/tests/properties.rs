@@ -127,14 +127,13 @@ proptest! {
     fn faults_lose_requests_but_make_none_up(
         turns in turns(),
         cuts in vec(any::<Index>(), 0..20),
-        snaplen in prop_oneof![Just(usize::MAX), 0..700usize],
-        // Loss and disorder in the same place are more than anyone could see through.
-        (lost, swapped) in prop_oneof![
-            vec(any::<Index>(), 0..4).prop_map(|lost| (lost, None)),
-            any::<Index>().prop_map(|swapped| (vec![], Some(swapped))),
+        // Missing bytes and disorder in the same place are more than anyone could see through.
+        (lost, snaplen, found, swapped) in prop_oneof![
+            (vec(any::<Index>(), 0..4), prop_oneof![Just(usize::MAX), 0..700usize], any::<bool>())
+                .prop_map(|(lost, snaplen, found)| (lost, snaplen, found, None)),
+            any::<Index>().prop_map(|swapped| (vec![], usize::MAX, false, Some(swapped))),
         ],
         twice in vec(any::<Index>(), 0..4),
-        found in any::<bool>(),
     ) {
         let tape = if found { Tape::found() } else { Tape::accept() };
         let mut tape = record(tape.snaplen(snaplen), &turns, &cuts);

@@ -6,7 +6,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 
-use beyla_schema::request::{Kind, Request};
+use beyla_schema::request::{Kind, Protocol, Request};
 use rustc_hash::FxHashMap;
 
 use crate::Sink;
@@ -61,20 +61,34 @@ pub struct Exposition {
     routes: Interner,
     series: FxHashMap<Key, Series>,
     /// Those of each kind, without the overflow.
-    counts: FxHashMap<Kind, usize>,
+    counts: FxHashMap<Group, usize>,
     /// What had no series left.
-    overflow: FxHashMap<Kind, Series>,
+    overflow: FxHashMap<Group, Series>,
+}
+
+/// Metrics that have their series in common: those of HTTP, or of gRPC, of servers or clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Group {
+    kind: Kind,
+    rpc: bool,
+}
+
+impl Group {
+    fn of(request: &Request<'_>) -> Self {
+        Self { kind: request.kind, rpc: matches!(request.protocol, Protocol::Grpc | Protocol::GrpcWeb) }
+    }
 }
 
 /// The labels of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
-    kind: Kind,
+    group: Group,
     service: u32,
-    /// That of the empty text when there is no route.
+    /// That of the empty text when there is no route. Of gRPC, the full method.
     route: u32,
     method: &'static str,
-    status: Option<u16>,
+    /// Of HTTP or gRPC.
+    status: Option<u32>,
     https: bool,
     server: Option<SocketAddr>,
 }
@@ -135,7 +149,7 @@ impl Sink for Exposition {
     fn request(&mut self, request: &Request<'_>) {
         let series = match self.key(request) {
             Some(key) => self.series.entry(key).or_default(),
-            None => self.overflow.entry(request.kind).or_default(),
+            None => self.overflow.entry(Group::of(request)).or_default(),
         };
         series.duration.observe(&DURATIONS, request.duration_ns);
         series.request_size.observe(&SIZES, request.request_bytes);
@@ -178,17 +192,18 @@ impl Exposition {
     /// trace, so that memory is bounded.
     fn key(&mut self, request: &Request<'_>) -> Option<Key> {
         let otel = self.names == Names::Otel;
+        let group = Group::of(request);
         let method = METHODS.iter().copied().find(|&known| Some(known) == request.method);
         // In 2023 only servers had the label.
         let has_route = self.routes_shown && (otel || request.kind == Kind::Server);
-        let route = request.route.filter(|_| has_route).unwrap_or("");
+        let route = if group.rpc { request.path } else { request.route.filter(|_| has_route) }.unwrap_or("");
         let key = |service, route| Key {
-            kind: request.kind,
+            group,
             service,
             route,
-            method: method.unwrap_or("_OTHER"),
-            status: request.status,
-            https: otel && request.scheme == Some("https"),
+            method: if group.rpc { "" } else { method.unwrap_or("_OTHER") },
+            status: if group.rpc { request.rpc_status } else { request.status.map(u32::from) },
+            https: otel && !group.rpc && request.scheme == Some("https"),
             server: request.server.filter(|_| otel),
         };
         let known = self.services.get(request.service).zip(self.routes.get(route));
@@ -196,7 +211,7 @@ impl Exposition {
         if let Some(known) = known.filter(|known| self.series.contains_key(known)) {
             return Some(known);
         }
-        let count = self.counts.entry(request.kind).or_default();
+        let count = self.counts.entry(group).or_default();
         if *count + 1 >= self.max_series {
             return None;
         }
@@ -214,6 +229,16 @@ impl Exposition {
         let route = self.routes.text(key.route);
         let mut labels = Labels::default();
         match self.names {
+            _ if key.group.rpc => {
+                labels.add("instance", &self.instance);
+                labels.add("job", service);
+                labels.add_some("rpc_grpc_status_code", key.status);
+                labels.add("rpc_method", route);
+                labels.add("rpc_system", "grpc");
+                labels.add_some("server_address", key.server.map(|server| server.ip()));
+                labels.add_some("server_port", key.server.map(|server| server.port()));
+                labels.add("service_name", service);
+            }
             Names::Otel => {
                 labels.add("http_request_method", key.method);
                 labels.add_some("http_response_status_code", key.status);
@@ -243,20 +268,18 @@ impl Display for Exposition {
         let mut overflow = Labels::default();
         overflow.add("instance", &self.instance);
         overflow.add("otel_metric_overflow", "true");
-        let overflow = self.overflow.iter().map(|(&kind, series)| (overflow.clone(), kind, series));
+        let overflow = self.overflow.iter().map(|(&group, series)| (overflow.clone(), group, series));
         let mut series: Vec<_> =
-            self.series.iter().map(|(key, series)| (self.labels(key), key.kind, series)).collect();
+            self.series.iter().map(|(key, series)| (self.labels(key), key.group, series)).collect();
         series.extend(overflow);
         series.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
-        for (kind, side, whose) in
-            [(Kind::Client, "client", "made by"), (Kind::Server, "server", "served by")]
-        {
-            let series = || {
-                series
-                    .iter()
-                    .filter(|(_, of, _)| *of == kind)
-                    .map(|(labels, _, series)| (&*labels.0, *series))
-            };
+        let sides = [(Kind::Client, "client", "made by"), (Kind::Server, "server", "served by")];
+        let of = |group: Group| {
+            let series = series.iter().filter(move |(_, of, _)| *of == group);
+            series.map(|(labels, _, series)| (&*labels.0, *series))
+        };
+        for (kind, side, whose) in sides {
+            let series = || of(Group { kind, rpc: false });
             let durations = series().map(|(labels, series)| (labels, &series.duration));
             let requests = series().map(|(labels, series)| (labels, &series.request_size));
             let responses = series().map(|(labels, series)| (labels, &series.response_size));
@@ -277,6 +300,13 @@ impl Display for Exposition {
                     family(f, &name("request_size_bytes"), &request_help, requests, &SIZES, 1.0)?;
                 }
             }
+        }
+
+        for (kind, side, whose) in sides {
+            let series = of(Group { kind, rpc: true });
+            let durations = series.map(|(labels, series)| (labels, &series.duration));
+            let help = format!("Duration of gRPC calls {whose} the captured processes.");
+            family(f, &format!("rpc_{side}_duration_seconds"), &help, durations, &DURATIONS, 1e9)?;
         }
 
         let mut services: Vec<_> = self.services.texts().collect();

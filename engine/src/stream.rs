@@ -14,6 +14,8 @@ pub(crate) struct Call<'a> {
     pub(crate) seen: u64,
     /// The call should have come earlier: its bytes were taken for lost.
     pub(crate) late: bool,
+    /// The first one seen, and not the first one there was: whether others were lost just before is not known.
+    pub(crate) adrift: bool,
     /// The first new bytes.
     pub(crate) head: &'a [u8],
     /// Bytes the call moved next that were not kept.
@@ -50,6 +52,7 @@ impl Stream {
         let end = data.position.saturating_add(length);
         let next = self.next.unwrap_or(data.position);
         let seen = next.saturating_sub(data.position).min(length);
+        let adrift = self.next.is_none() && data.position > 0;
         let late = data.position < self.hole.1 && self.hole.0 < end;
         if self.next.is_none_or(|next| next < data.position) {
             self.hole = (self.next.unwrap_or(0), data.position);
@@ -64,6 +67,7 @@ impl Stream {
             lost: data.position.saturating_sub(next),
             seen,
             late,
+            adrift,
             head: &data.payload[captured.min(seen) as usize..captured as usize],
             hidden: tail_start.saturating_sub(captured.max(seen)),
             tail: &data.tail[data.tail.len() - fresh_tail..],
@@ -96,7 +100,7 @@ mod tests {
     }
 
     fn call<'a>(lost: u64, seen: u64, head: &'a [u8], hidden: u64, tail: &'a [u8]) -> Call<'a> {
-        Call { lost, seen, late: false, head, hidden, tail }
+        Call { lost, seen, head, hidden, tail, ..Call::default() }
     }
 
     #[test]
@@ -137,7 +141,8 @@ mod tests {
     fn a_found_stream_begins_anywhere() {
         let mut stream = Stream::FOUND;
         assert_eq!(stream.missing_of(9), 0);
-        assert_eq!(stream.advance(&data(7, 1, b"a", b"")), call(0, 0, b"a", 0, b""));
+        let first = Call { adrift: true, ..call(0, 0, b"a", 0, b"") };
+        assert_eq!(stream.advance(&data(7, 1, b"a", b"")), first);
         assert_eq!(stream.missing_of(9), 1);
         assert!(stream.advance(&data(6, 1, b"a", b"")).late);
     }

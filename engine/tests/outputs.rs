@@ -336,3 +336,29 @@ fn the_graph_names_services_and_else_addresses() {
     assert_eq!(named, [(Some("cart"), 2), (Some("10.0.0.2:80"), 1), (Some("10.0.0.3:80"), 1)]);
     assert_eq!((calls[0].p50_ms, calls[0].p95_ms), (Some(1.0), Some(3.0)));
 }
+
+#[test]
+fn calls_of_grpc_have_families_of_their_own() {
+    let call = Request {
+        protocol: Protocol::Grpc,
+        rpc_status: Some(5),
+        method: Some("POST"),
+        path: Some("/shop.Cart/Add"),
+        ..request("/shop.Cart/Add", Some(200), 0, MS)
+    };
+    for names in [Names::Otel, Names::Beyla2023] {
+        let mut exposition = Exposition::new(names, "here".to_owned());
+        exposition.request(&call);
+        exposition.request(&Request { kind: Kind::Client, rpc_status: Some(0), ..call });
+        let text = exposition.render();
+        assert!(!text.contains("http_"), "{text}");
+        let address = if names == Names::Otel { "server_address=\"::1\",server_port=\"8080\"," } else { "" };
+        for (side, status) in [("client", 0), ("server", 5)] {
+            let line = format!(
+                "rpc_{side}_duration_seconds_count{{instance=\"here\",job=\"shop\",rpc_grpc_status_code=\"{status}\",\
+                 rpc_method=\"/shop.Cart/Add\",rpc_system=\"grpc\",{address}service_name=\"shop\"}} 1\n"
+            );
+            assert!(text.contains(&line), "{line} in {text}");
+        }
+    }
+}

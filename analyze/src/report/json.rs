@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use beyla_engine::red::Side;
+use beyla_engine::{graph::Call, red::Side};
 use beyla_schema::file::ProgramCost;
 use serde::Serialize;
 
@@ -24,6 +24,7 @@ struct Document<'r> {
     seconds: Option<f64>,
     inbound: &'r Option<Side>,
     outbound: &'r Option<Side>,
+    calls: &'r [Call],
 }
 
 #[derive(Serialize)]
@@ -160,6 +161,7 @@ pub fn render(report: &Report) -> String {
         seconds: range.map(|(first, last)| seconds(first, last)),
         inbound: &red.inbound,
         outbound: &red.outbound,
+        calls: &report.calls,
     };
     // Only maps with keys that are no text, and types that refuse, can fail to serialise; there are none here.
     let mut json = serde_json::to_string_pretty(&document).unwrap_or_default();

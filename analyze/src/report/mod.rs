@@ -6,6 +6,7 @@ pub mod text;
 
 use beyla_engine::{
     Sink,
+    graph::{Call, Graph},
     red::{self, Aggregator},
     route::Rules,
 };
@@ -20,13 +21,15 @@ pub struct Report {
     pub files: Vec<Summary>,
     /// The numbers of all files together. Its times are wall time.
     pub red: red::Report,
+    /// Who calls whom.
+    pub calls: Vec<Call>,
 }
 
 /// Replays captures into a report that lists the `top` slowest routes.
 pub fn build(captures: Vec<Capture>, rules: &Rules, top: usize) -> Report {
     let mut wall = WallTime::default();
     let files = replay_all(captures, rules, &mut wall, true);
-    Report { files, red: wall.aggregator.report(top) }
+    Report { files, red: wall.aggregator.report(top), calls: wall.graph.calls() }
 }
 
 /// An aggregator that is told wall time: the monotonic clocks of two hosts, or of two boots, have nothing to do
@@ -34,11 +37,13 @@ pub fn build(captures: Vec<Capture>, rules: &Rules, top: usize) -> Report {
 #[derive(Default)]
 struct WallTime {
     aggregator: Aggregator,
+    graph: Graph,
     clock: Clock,
 }
 
 impl Sink for WallTime {
     fn request(&mut self, request: &Request<'_>) {
+        self.graph.request(request);
         let wall = |ns| u64::try_from(self.clock.wall_ns(ns)).unwrap_or(0);
         self.aggregator.request(&Request {
             start_ns: wall(request.start_ns),

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
+use beyla_engine::graph::Call;
 use beyla_engine::red::{Row, Side};
 use beyla_schema::file::ProgramCost;
 
@@ -35,6 +36,7 @@ pub fn render(report: &Report, top: usize, width: usize) -> String {
             render_side(&mut out, title, side, top, width);
         }
     }
+    calls(&mut out, &report.calls, top, width);
     if red.requests == 0 {
         out.push('\n');
         paint(&mut out, BOLD, "no requests");
@@ -215,7 +217,36 @@ fn text(name: Option<&str>) -> &str {
     name.unwrap_or("-")
 }
 
+/// Who calls whom.
+fn calls(out: &mut String, calls: &[Call], top: usize, width: usize) {
+    if calls.is_empty() {
+        return;
+    }
+    out.push('\n');
+    paint(out, BOLD, "Calls");
+    out.push_str("\n\n");
+    let mut table = Table::new([Align::Left].into_iter().chain([Align::Right; 4]));
+    table.push(
+        ["from -> to", "requests", "errors", "p50", "p95"].map(|title| Cell::new(title).styled(DIM)).to_vec(),
+    );
+    for call in calls.iter().take(top) {
+        let caller = if call.caller.is_empty() { "-" } else { &call.caller };
+        table.push(vec![
+            Cell::new(&format!("{caller} -> {}", text(call.callee.as_deref()))),
+            Cell::new(&count(call.requests)),
+            errors(call.errors, call.errors as f64 / call.requests as f64),
+            milliseconds(call.p50_ms),
+            milliseconds(call.p95_ms),
+        ]);
+    }
+    more(&mut table, ["pair", "pairs"], calls.len(), top);
+    table.render(out, 2, width);
+}
+
 fn status(row: &Row) -> Cell {
+    if let Some(status) = row.rpc_status {
+        return Cell::new(&format!("grpc {status}")).styled(if status == 0 { Style::new() } else { BAD });
+    }
     match row.status {
         Some(status) => Cell::new(&status.to_string()).styled(match status {
             500.. => BAD,
@@ -239,29 +270,37 @@ fn group(
     let titles = [title, "requests", "per s", "errors", "avg", "p50", "p90", "p95", "p99", "max"];
     table.push(vec![]);
     table.push(titles.map(|title| Cell::new(title).styled(DIM)).to_vec());
-    let ms = |ms: Option<f64>| Cell::new(&ms.map_or_else(|| "-".to_owned(), duration));
     for row in rows.iter().take(top) {
-        let (errors, style) = match row.errors {
-            0 => ("0".to_owned(), Style::new()),
-            _ => (percent(row.error_ratio), BAD),
-        };
         table.push(vec![
             label(row),
             Cell::new(&count(row.requests)),
             Cell::new(&row.rate.map_or_else(|| "-".to_owned(), three_digits)),
-            Cell::new(&errors).styled(style),
-            ms(row.avg_ms),
-            ms(row.p50_ms),
-            ms(row.p90_ms),
-            ms(row.p95_ms),
-            ms(row.p99_ms),
-            ms(row.max_ms),
+            errors(row.errors, row.error_ratio),
+            milliseconds(row.avg_ms),
+            milliseconds(row.p50_ms),
+            milliseconds(row.p90_ms),
+            milliseconds(row.p95_ms),
+            milliseconds(row.p99_ms),
+            milliseconds(row.max_ms),
         ]);
     }
-    let more = rows.len().saturating_sub(top);
+    more(table, what, rows.len(), top);
+}
+
+fn errors(count: u64, ratio: f64) -> Cell {
+    if count == 0 { Cell::new("0") } else { Cell::new(&percent(ratio)).styled(BAD) }
+}
+
+fn milliseconds(ms: Option<f64>) -> Cell {
+    Cell::new(&ms.map_or_else(|| "-".to_owned(), duration))
+}
+
+/// Says how many of `all` rows come after the first `top`, and what they are, in the singular and the plural.
+fn more(table: &mut Table, what: [&str; 2], all: usize, top: usize) {
+    let more = all.saturating_sub(top);
     if more > 0 {
         let what = what[usize::from(more > 1)];
-        let text = format!("… {} more {what}, shown with --top {}", count(more as u64), rows.len());
+        let text = format!("… {} more {what}, shown with --top {all}", count(more as u64));
         table.push(vec![Cell::new(&text).styled(DIM)]);
     }
 }

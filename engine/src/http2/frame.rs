@@ -49,6 +49,10 @@ pub mod flag {
 /// Longer frames, and higher streams, are not believed where frames are looked for.
 const MAX_BELIEVED: (u32, u32) = (1 << 16, 1 << 24);
 
+/// Shorter header blocks tell nothing of who sends them: that of a response has a byte for its status, at least, and
+/// those of requests have four fields.
+const MIN_BLOCK: u32 = 3;
+
 /// Frames that are looked at to tell frames from other bytes.
 const MAX_WALK: usize = 8;
 
@@ -214,8 +218,10 @@ pub(crate) fn side(bytes: &[u8]) -> Option<Side> {
         let (head, payload) = rest.split_first_chunk::<HEAD>()?;
         let head = Head::parse(head);
         if head.kind == kind::HEADERS {
-            let start = head.block_prefix() as usize + usize::from(head.is_padded());
-            return side_of_block(payload.get(start..)?);
+            // Bytes of a body can look like the head of a frame. A whole block of some length is more than that.
+            let start = head.block_prefix() + u32::from(head.is_padded());
+            let whole = head.has(flag::END_HEADERS) && head.length >= start + MIN_BLOCK;
+            return side_of_block(payload.get(start as usize..).filter(|_| whole)?);
         }
         rest = payload.get(head.length as usize..)?;
     }

@@ -28,7 +28,7 @@ pub fn frames(input: &[u8]) {
         if at % 3 == 1 {
             let skipped = walk.skip(u64::from(part[0]) << (part.len() % 32));
             assert!(skipped.payload.is_none_or(|(head, count)| count <= head.length));
-            walk.recognise(part);
+            walk.recognise(part, u32::MAX);
         } else {
             let mut rest = part;
             while let Some(Piece::Payload(piece)) = walk.next(&mut rest, &Moment::default()) {
@@ -47,7 +47,7 @@ fn check(piece: &Payload<'_>) {
 /// The frames, and whether they break off.
 fn walk(mut walk: Walk, bytes: &[u8], piece: usize) -> (Vec<Frame>, bool) {
     let mut frames: Vec<Frame> = Vec::new();
-    if walk.is_lost() && !walk.recognise(bytes) {
+    if walk.is_lost() && !walk.recognise(bytes, u32::MAX) {
         return (frames, false);
     }
     for mut bytes in bytes.chunks(piece) {

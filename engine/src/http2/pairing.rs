@@ -58,6 +58,10 @@ impl Session {
             Some(stream) => stream,
             None => self.begin(opening, cx),
         };
+        // What came of the response before all of the request was known may have been missed.
+        if self.sides[Side::Response as usize].lost_ns >= opening.first.ts_ns {
+            stream.miss(Side::Response);
+        }
         let read = self.describe(Side::Request, block, &mut stream.exchange);
         if !read.method && !read.unknown {
             // Trailers of a request that was missed.

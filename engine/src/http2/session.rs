@@ -17,6 +17,9 @@ use super::walk::{Payload, Piece, Walk};
 use crate::exchange::{Context, Exchange, Moment, Shared, Side};
 use crate::stream::Call;
 
+/// How far ahead of those that were seen the next requests may be.
+const MAX_AHEAD: u32 = 4096;
+
 /// Buffers above this size are not kept for the next header block.
 const SPARE_CAPACITY: usize = 4096;
 
@@ -53,6 +56,8 @@ pub(super) struct Half {
     opening: Option<Opening>,
     /// Bytes have passed while it was not known where frames begin.
     missed: bool,
+    /// When frames were last missed.
+    pub(super) lost_ns: u64,
     /// Bytes of padding that the running DATA frame ends with; None when that was not seen.
     padding: Option<u8>,
 }
@@ -71,7 +76,16 @@ pub(super) struct Opening {
 
 impl Half {
     fn new(walk: Walk, decoder: Decoder) -> Self {
-        Self { walk, decoder, block: Vec::new(), frame: 0, opening: None, missed: false, padding: None }
+        Self {
+            walk,
+            decoder,
+            block: Vec::new(),
+            frame: 0,
+            opening: None,
+            missed: false,
+            lost_ns: 0,
+            padding: None,
+        }
     }
 
     /// Keeps part of a header block. Of one that is too long, nothing is kept.
@@ -156,8 +170,11 @@ impl Session {
         if call.lost > 0 {
             self.missing(side, call.lost, false, cx);
         }
+        let highest = self.highest(side);
         let half = &mut self.sides[side as usize];
-        if call.seen == 0 && half.walk.recognise(call.head) && mem::take(&mut half.missed) {
+        half.missed |= call.adrift;
+        if call.seen == 0 && half.walk.recognise(call.head, highest) && mem::take(&mut half.missed) {
+            half.lost_ns = cx.now.ts_ns;
             self.losses[side as usize] += 1;
         }
         let mut flow = self.feed(side, call.head, cx);
@@ -169,6 +186,16 @@ impl Session {
         }
         self.hand_out(cx);
         flow
+    }
+
+    /// The highest stream that is believed where frames are looked for. Bytes of a body can look like the head of a frame,
+    /// but seldom of one on a stream that there may be.
+    fn highest(&self, side: Side) -> u32 {
+        match side {
+            _ if self.last == 0 => u32::MAX,
+            Side::Request => self.last.saturating_add(MAX_AHEAD),
+            Side::Response => self.last,
+        }
     }
 
     /// Settles what is unfinished, and gives back all memory.
@@ -251,6 +278,7 @@ impl Session {
         half.walk.lose();
         half.decoder.lose();
         half.opening = None;
+        half.lost_ns = cx.now.ts_ns;
         half.clear(cx.shared);
         self.losses[side as usize] += 1;
     }

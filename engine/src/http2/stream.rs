@@ -90,6 +90,15 @@ impl Stream {
         }
     }
 
+    /// Frames of a side may have been missed.
+    pub(super) fn miss(&mut self, side: Side) {
+        self.count(side, None);
+        self.messages(side).lose();
+        if side == Side::Response && self.answered.is_some() {
+            self.exchange.response_bytes = None;
+        }
+    }
+
     /// The side has sent its last frame, when the direction had lost its way so often.
     pub(super) fn end(&mut self, side: Side, losses: u32) {
         let progress = &mut self.sides[side as usize];

@@ -89,9 +89,11 @@ impl Walk {
         matches!(self.place, Place::Seek)
     }
 
-    /// Where frames begin was not known, and a call that begins with `bytes` begins with them.
-    pub(super) fn recognise(&mut self, bytes: &[u8]) -> bool {
-        let found = self.is_lost() && frame::begins_frames(bytes);
+    /// Where frames begin was not known, and a call that begins with `bytes` begins with them: the first on a stream up to
+    /// `highest`.
+    pub(super) fn recognise(&mut self, bytes: &[u8], highest: u32) -> bool {
+        let near = |head: &[u8; HEAD]| Head::parse(head).stream <= highest;
+        let found = self.is_lost() && frame::begins_frames(bytes) && bytes.first_chunk().is_some_and(near);
         if found {
             self.place = Place::Head;
         }

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 seconds=${1:-60}
 targets=("${@:2}")
-[ "${#targets[@]}" != 0 ] || targets=(heads bodies frames hpack redact engine http2)
+[ "${#targets[@]}" != 0 ] || targets=(heads bodies frames hpack handshakes redact engine http2)
 build=${CARGO_TARGET_DIR:-$PWD/../target}/fuzz
 host=$(rustc -vV | sed -n 's/^host: //p')
 
@@ -18,7 +18,7 @@ for option in level=4 inline-8bit-counters pc-table trace-compares; do
 done
 RUSTFLAGS=$flags CARGO_TARGET_DIR=$build cargo build --locked --quiet --release --target "$host"
 
-printf '%-8s %12s %8s %8s %8s\n' target executions CPU-s edges peak-MB
+printf '%-10s %12s %8s %8s %8s\n' target executions CPU-s edges peak-MB
 failed=
 TIMEFORMAT=%U
 for target in "${targets[@]}"; do
@@ -30,7 +30,7 @@ for target in "${targets[@]}"; do
         -print_final_stats=1 -artifact_prefix="found/$target-" "$corpus" "corpus/$target" >"$log" 2>&1; } 2>&1) || code=$?
     stat() { sed -n "s/^stat::$1: *//p" "$log"; }
     edges=$(grep -o 'cov: [0-9]*' "$log" | tail -1) || edges=
-    printf '%-8s %12s %8.0f %8s %8s\n' "$target" "$(stat number_of_executed_units)" "$cpu" "${edges#cov: }" "$(stat peak_rss_mb)"
+    printf '%-10s %12s %8.0f %8s %8s\n' "$target" "$(stat number_of_executed_units)" "$cpu" "${edges#cov: }" "$(stat peak_rss_mb)"
     if [ "$code" != 0 ]; then
         failed="$failed $target"
         grep -m1 -A3 'panicked at\|ERROR: libFuzzer' "$log" >&2 || tail -5 "$log" >&2

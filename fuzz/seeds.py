@@ -78,9 +78,23 @@ def fixture(path):
         write("redact", tape)
 
 
+def handshakes():
+    """Both sides of TLS connections, as engine/src/tls/fuzz.rs reads them, and as a tape of the server."""
+    text = (CORPUS.parent.parent / "engine/tests/support/handshakes.txt").read_text()
+    for handshake in text.split("# ")[1:]:
+        flights = [line.split(" ") for line in handshake.splitlines()[1:]]
+        flights = [(who == "server", bytes.fromhex(data)) for who, data in flights]
+        runs = [struct.pack(">BH", sends, len(data)) + data for sends, data in flights]
+        write("handshakes", b"\0\x04" + b"".join(runs))
+        tape = [struct.pack("<BBH", 0, sends, len(data)) + data for sends, data in flights]
+        request = b"GET /a HTTP/1.1\r\n\r\n"
+        write("engine", b"\0" + bytes([4 << 2, 0]) + b"".join(tape) + struct.pack("<BBH", 0, 4, len(request)) + request)
+
+
 def main():
     for path in sys.argv[1:]:
         fixture(path)
+    handshakes()
     for conversation in CONVERSATIONS:
         write("http2", conversation)
     for blocks in BLOCKS:

@@ -38,7 +38,7 @@ fn good(capture: &mut Capture) {
 
 fn data<'a>(direction: Direction, position: u64, length: u32, payload: &'a [u8], tail: &'a [u8]) -> Data<'a> {
     let (source, call) = (Source::Socket, Call::Read);
-    Data { direction, source, call, position, ready_ns: None, length, payload, tail }
+    Data { direction, source, call, position, ready_ns: None, goroutine: 0, length, payload, tail }
 }
 
 fn document(ran: &Ran) -> Value {

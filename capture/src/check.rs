@@ -13,6 +13,7 @@ use crate::{
     host, privilege,
     probe::{self, Mode, Settings, Sizes},
     target::Selectors,
+    tls::{self, Library},
 };
 
 /// How a line turns out.
@@ -44,16 +45,19 @@ const CAPABILITIES: &[(Capability, &str, bool)] = &[
     (Capability::CAP_PERFMON, "attach them, and let them read the memory of targets", true),
     (Capability::CAP_SYS_PTRACE, "find the sockets and executables of other users' processes", false),
     (Capability::CAP_DAC_READ_SEARCH, "read their environment, for service names", false),
-    (Capability::CAP_SYS_ADMIN, "measure what the kernel programs cost", false),
+    (Capability::CAP_SYS_ADMIN, "see into TLS libraries, and measure what the kernel programs cost", false),
 ];
 
-/// Checks and prints. Whether a capture is possible.
-pub fn run() -> bool {
+/// Checks and prints, also which TLS libraries the process `pid` uses. Whether a capture is possible.
+pub fn run(pid: Option<u32>) -> bool {
     let mut lines = Vec::new();
     let host = host::host();
     let has = privilege::capabilities();
     capabilities(&has, &mut lines);
-    let possible = hooks(&mut lines);
+    let mut possible = hooks(&mut lines);
+    if let Some(pid) = pid {
+        possible &= libraries(pid, &mut lines);
+    }
     let mut out = anstream::stdout().lock();
     // Nobody is left to tell when this cannot be written.
     let _ =
@@ -123,6 +127,27 @@ fn hooks(lines: &mut Vec<Line>) -> bool {
         (Verdict::Without, "what the kernel programs cost will not be known")
     };
     lines.push((verdict, "run-time statistics".to_owned(), note.to_owned()));
+    true
+}
+
+/// Whether the process could be looked at.
+fn libraries(pid: u32, lines: &mut Vec<Line>) -> bool {
+    let process = format!("process {pid}");
+    let Some(libraries) = tls::libraries(pid) else {
+        lines.push((Verdict::No, process, "there is none, or it may not be looked at".to_owned()));
+        return false;
+    };
+    if libraries.is_empty() {
+        lines.push((Verdict::Yes, process, "no TLS library is loaded so far".to_owned()));
+    }
+    for Library { name, file, unseen } in libraries {
+        let file = file.display();
+        let what = format!("TLS, {name}");
+        lines.push(match unseen {
+            None => (Verdict::Yes, what, format!("{file}: its plaintext will be seen")),
+            Some(why) => (Verdict::Without, what, format!("{file}: not seen, {why}")),
+        });
+    }
     true
 }
 

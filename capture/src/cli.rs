@@ -13,6 +13,7 @@ use crate::{
     probe::{Choice, Settings, Sizes},
     session::Options,
     target::{Cgroup, Executable, Ports, Selectors},
+    tls,
     writer::{Limits, Rotate},
 };
 
@@ -126,6 +127,10 @@ pub struct Cli {
     #[arg(long)]
     udp: bool,
 
+    /// Leave TLS libraries alone: what HTTPS says is not seen then
+    #[arg(long)]
+    no_tls: bool,
+
     /// Where to see the bytes that processes move
     #[arg(long, value_name = "WHERE", value_enum, default_value_t)]
     probe: Choice,
@@ -170,12 +175,22 @@ enum Redaction {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Say line by line what this kernel and these privileges allow, and what is done without
-    Check,
+    Check {
+        /// Say too which TLS libraries this process has loaded, and whether what they carry will be seen
+        #[arg(long, value_name = "PID")]
+        pid: Option<u32>,
+    },
     /// What the recorder starts to look at processes with
     #[command(name = loader::SUBCOMMAND, hide = true)]
     Loader {
         /// The process that it may end
         command: Option<u32>,
+    },
+    /// What the recorder starts to attach programs to TLS libraries with
+    #[command(name = tls::SUBCOMMAND, hide = true)]
+    Attacher {
+        /// The programs
+        programs: Vec<u32>,
     },
     /// Make a complete file of what a capture left that was killed or had no room to write
     ///
@@ -260,7 +275,7 @@ impl Cli {
                 connections: self.max_connections,
                 cpus: None,
             },
-            settings: Settings { probe: self.probe, udp: self.udp, unix: self.unix },
+            settings: Settings { probe: self.probe, udp: self.udp, unix: self.unix, no_tls: self.no_tls },
             quiet: self.quiet,
         })
     }

@@ -36,9 +36,10 @@ pub fn event<'a>(record: &Record<'a>) -> Option<Event<'a>> {
         }),
         Record::Data(data, payload, tail) => Body::Data(Data {
             direction: direction(data.direction)?,
-            source: Source::Socket,
+            source: numbered(Source::ALL, |source| source as u8, data.source)?,
             call: numbered(Call::ALL, |call| call as u8, data.call)?,
             position: data.position,
+            goroutine: data.head.goroutine(),
             ready_ns: (data.ready_ns != 0).then_some(data.ready_ns),
             length: data.length,
             payload,

@@ -4,7 +4,8 @@
 //! [`ring`] drains it on a thread of its own and hands batches through a bounded channel to [`writer`], where
 //! [`order`] puts them into the order of the file and [`convert`] turns them into events. [`target`] decides
 //! whose events they are, [`session`] runs it all, and gives up its privileges ([`privilege`]) before the first
-//! event is looked at; what needs some later is a process of its own, the [`loader`]. [`recover`] makes a
+//! event is looked at; what needs some later are processes of their own, the [`loader`] and the one that attaches to TLS
+//! libraries ([`tls`]). [`recover`] makes a
 //! file of what a capture left that was killed.
 
 pub mod check;
@@ -21,4 +22,5 @@ pub mod ring;
 pub mod session;
 pub mod status;
 pub mod target;
+pub mod tls;
 pub mod writer;

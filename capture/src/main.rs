@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use beyla_capture::{
     check,
     cli::{Cli, Generate, Verb},
-    loader, recover, session, writer,
+    loader, recover, session, tls, writer,
 };
 use clap::{CommandFactory as _, Parser as _};
 use clap_complete::Shell;
@@ -36,7 +36,13 @@ fn main() -> ExitCode {
                 Err(error) => fail(&anyhow::anyhow!("loader: {error}"), FAILED),
             };
         }
-        Some(Verb::Check) => return ExitCode::from(if check::run() { 0 } else { USAGE }),
+        Some(Verb::Attacher { programs }) => {
+            return match tls::serve(&programs) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&anyhow::anyhow!("attacher: {error}"), FAILED),
+            };
+        }
+        Some(Verb::Check { pid }) => return ExitCode::from(if check::run(pid) { 0 } else { USAGE }),
         Some(Verb::Recover { file, force }) => return recover(&file, force),
     }
     let options = match cli.options() {

@@ -1,5 +1,5 @@
 //! Gives privileges up: all of them in the recorder, before it looks at the first payload byte; all but those
-//! that looking at other processes needs in the loader.
+//! that looking at other processes needs in the loader, and attaching to them in the attacher.
 
 use std::{
     fs::{self, File},
@@ -90,6 +90,20 @@ const TO_LOOK: &[Capability] = &[Capability::CAP_SYS_PTRACE, Capability::CAP_DAC
 /// Keeps what the loader needs, as far as it is there.
 pub fn keep_to_look() -> io::Result<()> {
     keep(TO_LOOK)
+}
+
+/// What it takes to attach programs to functions of other users' processes.
+const TO_ATTACH: &[Capability] =
+    &[Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH];
+
+/// Keeps what the attacher needs, as far as it is there.
+pub fn keep_to_attach() -> io::Result<()> {
+    keep(TO_ATTACH)
+}
+
+/// Whether this process may attach programs to functions of others.
+pub fn can_attach() -> bool {
+    capabilities().contains(&Capability::CAP_SYS_ADMIN)
 }
 
 /// Keeps those of `wanted` that this thread has. The program must not have other threads yet.

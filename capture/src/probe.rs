@@ -10,7 +10,7 @@ use std::{
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
     maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, SkStorage},
-    programs::{BtfTracePoint, ProgramError},
+    programs::{BtfTracePoint, ProgramError, UProbe},
 };
 use beyla_schema::{
     file::{Probe, ProgramCost},
@@ -19,7 +19,7 @@ use beyla_schema::{
 use clap::ValueEnum;
 use memchr::memmem;
 
-use crate::target::Selectors;
+use crate::{privilege, target::Selectors, tls};
 
 /// The kernel object, built from `ebpf/`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("BEYLA_EBPF_OBJECT_PATH"));
@@ -151,6 +151,8 @@ pub struct Settings {
     pub udp: bool,
     /// Record Unix domain sockets too. Not at the exit of system calls.
     pub unix: bool,
+    /// Leave TLS libraries alone.
+    pub no_tls: bool,
 }
 
 /// The attached programs. Dropping it detaches them.
@@ -164,6 +166,9 @@ pub struct Attached {
     pub probes: Vec<Probe>,
     /// What the user should know: what is not recorded, and why.
     pub notes: Vec<String>,
+    /// The programs for TLS libraries, to be attached by process: an id for each of [`tls::Program::ALL`]. Empty when
+    /// none are wanted or possible.
+    pub tls: Vec<u32>,
 }
 
 /// The maps through which the programs are spoken to.
@@ -172,15 +177,25 @@ pub struct Maps {
     pub events: RingBuf<MapData>,
     /// What the programs count: a [`Counters`] for each CPU.
     pub counters: CounterMap,
-    /// Target processes.
-    pub targets: HashMap<MapData, u32, u8>,
+    /// Target processes: a `wire::Target` each.
+    pub targets: Targets,
+    /// The same map once more, for another thread.
+    pub targets_again: Targets,
     /// What is remembered of sockets: a [`State`].
     pub sockets: SkStorage<MapData, [u64; State::WORDS]>,
     /// The same map once more, for another process.
     pub sockets_map: OwnedFd,
     /// What is remembered of connections, by cookie: a [`State`]. None where that is in their sockets.
     pub connections: Option<HashMap<MapData, u64, [u64; State::WORDS]>>,
+    /// What is remembered of TLS sessions, by process and object: a [`State`].
+    pub sessions: Sessions,
 }
+
+/// What the programs know of target processes.
+pub type Targets = HashMap<MapData, u32, u32>;
+
+/// What is remembered of TLS sessions.
+pub type Sessions = HashMap<MapData, [u64; 2], [u64; State::WORDS]>;
 
 /// The words of a [`Counters`] for each CPU.
 pub type CounterMap = PerCpuArray<MapData, [u64; Counters::WORDS]>;
@@ -260,22 +275,40 @@ pub fn attach(selectors: &Selectors, sizes: Sizes, settings: Settings) -> Result
         }
     }
 
+    let tls = match tls_programs(&mut ebpf, settings) {
+        Ok(ids) => ids,
+        Err(why) => {
+            notes.push(format!("TLS is not looked into: {why}"));
+            probes.push(Probe { name: "tls".to_owned(), failure: Some(why) });
+            Vec::new()
+        }
+    };
+
     let mut take = |name: &'static str| ebpf.take_map(name).ok_or(Error::Missing(name));
     let sockets = take("SOCKETS")?;
+    let targets = take("TARGETS")?;
     let maps = Maps {
         events: take("EVENTS")?.try_into()?,
         counters: take("COUNTERS")?.try_into()?,
-        targets: take("TARGETS")?.try_into()?,
+        targets_again: Map::HashMap(MapData::from_fd(descriptor(&targets)?)?).try_into()?,
+        targets: targets.try_into()?,
         sockets_map: descriptor(&sockets)?,
         sockets: sockets.try_into()?,
         connections: match mode {
             Mode::SockLength => None,
             Mode::SysExit => Some(take("CONNECTIONS")?.try_into()?),
         },
+        sessions: take("SESSIONS")?.try_into()?,
     };
     let infos = infos(&ebpf)?;
-    Ok((Attached { ebpf, mode, infos, probes, notes }, maps))
+    Ok((Attached { ebpf, mode, infos, probes, notes, tls }, maps))
 }
+
+/// Scratch rooms that the programs use on each CPU.
+const SCRATCH_ROOMS: u32 = 4;
+
+/// Threads that can be in TLS libraries at a time.
+const TLS_THREADS: u32 = 16_384;
 
 /// Creates the maps and sets what the programs read as constants.
 fn load(
@@ -290,6 +323,7 @@ fn load(
     let cpus = sizes.cpus.unwrap_or(cpus as u32);
     let at_exit = mode == Mode::SysExit;
     let connections = if at_exit { sizes.connections } else { 1 };
+    let (sessions, threads) = if settings.no_tls { (1, 1) } else { (sizes.connections, TLS_THREADS) };
     let flag = |is_set: bool| u8::from(is_set);
     let (sys_exit, has_loop) = (flag(at_exit), flag(kernel.bpf_loop));
     let select_ports = flag(!selectors.ports.is_empty());
@@ -309,9 +343,13 @@ fn load(
     EbpfLoader::new()
         .btf(Some(btf))
         .map_max_entries("EVENTS", sizes.ring_bytes)
-        .map_max_entries("SCRATCH", 2 * cpus)
+        .map_max_entries("SCRATCH", SCRATCH_ROOMS * cpus)
         .map_max_entries("TARGETS", sizes.targets)
         .map_max_entries("CONNECTIONS", connections)
+        .map_max_entries("SESSIONS", sessions)
+        .map_max_entries("TAKEN", sessions)
+        .map_max_entries("INSIDE", threads)
+        .map_max_entries("READ", threads)
         .override_global("SNAPLEN", &sizes.snaplen, true)
         .override_global("SYS_EXIT", &sys_exit, true)
         .override_global("HAS_LOOP", &has_loop, true)
@@ -326,6 +364,23 @@ fn load(
         .map_err(|error| if is_refusal(&error) { Error::Privileges } else { Error::Load(error) })
 }
 
+/// Loads the programs for TLS libraries. Their ids, or in words why there are none.
+fn tls_programs(ebpf: &mut Ebpf, settings: Settings) -> Result<Vec<u32>, String> {
+    if settings.no_tls {
+        return Ok(Vec::new());
+    }
+    if !privilege::can_attach() {
+        return Err("attaching to its libraries takes CAP_SYS_ADMIN".to_owned());
+    }
+    let load = |program: &tls::Program| {
+        let program: &mut UProbe = ebpf.program_mut(program.name()).ok_or("it is missing")?.try_into()?;
+        program.load()?;
+        Ok(program.info()?.id())
+    };
+    let ids: Result<_, Box<dyn std::error::Error>> = tls::Program::ALL.iter().map(load).collect();
+    ids.map_err(|error| format!("the kernel does not accept the programs: {error}"))
+}
+
 /// An optional hook that is not attached says nothing.
 fn infos(ebpf: &Ebpf) -> io::Result<Vec<File>> {
     let fds = ebpf.programs().filter_map(|(_, program)| program.fd().ok());
@@ -334,8 +389,8 @@ fn infos(ebpf: &Ebpf) -> io::Result<Vec<File>> {
 
 fn descriptor(map: &Map) -> Result<OwnedFd, Error> {
     match map {
-        Map::SkStorage(data) => Ok(data.fd().as_fd().try_clone_to_owned()?),
-        _ => Err(Error::Missing("map SOCKETS")),
+        Map::SkStorage(data) | Map::HashMap(data) => Ok(data.fd().as_fd().try_clone_to_owned()?),
+        _ => Err(Error::Missing("map of a known kind")),
     }
 }
 

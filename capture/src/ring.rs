@@ -114,6 +114,7 @@ impl Reader {
             {
                 skipped = attached.skipped_runs().unwrap_or(skipped);
                 let _ = self.progress.programs.set(attached.costs());
+                self.tracker.release();
             }
             let drained_ns = host::monotonic_ns();
             let (mut drained, mut recorded) = (0u64, 0);

@@ -32,6 +32,7 @@ use crate::{
     ring::{self, Losses, Progress, Reader, Stop},
     status::{self, Line},
     target::{self, Selectors, Tracker},
+    tls::{self, Attacher, Watch},
     writer::{self, Limits, Output, Tally, Written},
 };
 
@@ -176,13 +177,17 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
         identity.assume()?;
         Ok(started)
     });
-    let Started { attached, events, counters, tracker, command, loader } = match started {
+    let Started { attached, events, counters, mut tracker, command, loader, tls } = match started {
         Ok(started) => started,
         Err(error) => {
             output.discard();
             return Err(error);
         }
     };
+    if let Some(attacher) = tls {
+        let (known, line) = (tracker.known().keys().copied(), line.clone());
+        tracker.watch = Some(Watch::start(attacher, known, move |text| line.say(text))?);
+    }
     let clock = host::clock_sample();
     let facts = Facts {
         host: host::host(),
@@ -191,6 +196,7 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
         sizes: *sizes,
         policy: options.policy.clone(),
         probes: attached.probes.clone(),
+        tls: tracker.watch.as_ref().map(Watch::found).unwrap_or_default(),
         loader,
         cpu_before_ns: cost::cpu_ns(loader),
         progress: Arc::new(Progress::default()),
@@ -280,13 +286,15 @@ struct Started {
     command: Option<Child>,
     /// Process id of the loader.
     loader: u32,
+    /// Attaches programs to TLS libraries, where that is wanted and possible.
+    tls: Option<Attacher>,
 }
 
 /// Attaches the probes first, then finds the targets: what happens in between is not missed.
 fn start(selectors: &Selectors, sizes: Sizes, settings: Settings) -> Result<Started, Error> {
-    let (attached, Maps { events, counters, targets, sockets, sockets_map, connections }) =
-        probe::attach(selectors, sizes, settings)?;
-    let mut tracker = Tracker::new(selectors.clone(), targets, Eyes::Own(sockets), connections);
+    let (attached, maps) = probe::attach(selectors, sizes, settings)?;
+    let Maps { events, counters, targets, targets_again, sockets, sockets_map, connections, sessions } = maps;
+    let mut tracker = Tracker::new(selectors.clone(), targets, Eyes::Own(sockets), connections, sessions);
     tracker.find()?;
     let command = match selectors.command.split_first() {
         None => None,
@@ -299,7 +307,12 @@ fn start(selectors: &Selectors, sizes: Sizes, settings: Settings) -> Result<Star
     let loader = Loader::start(sockets_map, command_id).map_err(Error::Loader)?;
     let loader_id = loader.pid();
     tracker.eyes = Eyes::Loader(loader);
-    Ok(Started { attached, events, counters, tracker, command, loader: loader_id })
+    let tls = if attached.tls.is_empty() {
+        None
+    } else {
+        Some(Attacher::start(&attached.tls, targets_again).map_err(Error::Loader)?)
+    };
+    Ok(Started { attached, events, counters, tracker, command, loader: loader_id, tls })
 }
 
 async fn wait(command: Option<&mut Child>) -> io::Result<ExitStatus> {
@@ -317,6 +330,7 @@ struct Facts {
     sizes: Sizes,
     policy: Policy,
     probes: Vec<Probe>,
+    tls: tls::Found,
     loader: u32,
     cpu_before_ns: u64,
     progress: Arc<Progress>,
@@ -340,7 +354,7 @@ impl Facts {
             redaction: name.to_owned(),
             redacted_headers: headers,
             redacted_parameters: query_keys,
-            probes: self.probes.clone(),
+            probes: self.probes.iter().cloned().chain(tls::probes(&self.tls)).collect(),
             late_rows: tally.late_rows,
             part: None,
             recovered: false,

@@ -12,6 +12,7 @@ use crate::{
 };
 
 /// The live line on a terminal; nothing elsewhere.
+#[derive(Clone)]
 pub struct Line(ProgressBar);
 
 impl Line {

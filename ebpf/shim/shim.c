@@ -58,7 +58,7 @@ struct task_struct {
 struct user_pt_regs { u64 regs[31]; } CORE;
 struct pt_regs { union { struct user_pt_regs user_regs; }; u64 orig_x0; int syscallno; } CORE;
 #else
-struct pt_regs { unsigned long bx, r10, ax, cx, dx, si, di, orig_ax; } CORE;
+struct pt_regs { unsigned long r14, bx, r10, ax, cx, dx, si, di, orig_ax; } CORE;
 #endif
 
 static struct task_struct *(*bpf_get_current_task_btf)(void) = (void *)158;
@@ -183,6 +183,8 @@ INLINE u64 task_is_worker(void) { return (bpf_get_current_task_btf()->flags & PF
 #if defined(__TARGET_ARCH_arm64)
 // TIF_32BIT of arch/arm64/include/asm/thread_info.h.
 INLINE u64 task_is_32_bit(void) { return bpf_get_current_task_btf()->thread_info.flags >> 22 & 1; }
+// Go's own registers: https://go.dev/src/cmd/compile/abi-internal.
+INLINE u64 go_g(void *of) { return ((struct pt_regs *)of)->user_regs.regs[28]; }
 // The first register has the result as soon as there is one.
 INLINE u64 syscall_is_running(void *of)
 {
@@ -202,6 +204,8 @@ INLINE void syscall_arguments(void *of, struct arguments *out)
 #else
 // TS_COMPAT of arch/x86/include/asm/thread_info.h.
 INLINE u64 task_is_32_bit(void) { return bpf_get_current_task_btf()->thread_info.status >> 1 & 1; }
+// Go's own registers: https://go.dev/src/cmd/compile/abi-internal.
+INLINE u64 go_g(void *of) { return ((struct pt_regs *)of)->r14; }
 // The result of a call is -ENOSYS until it has another one.
 INLINE u64 syscall_is_running(void *of) { return ((struct pt_regs *)of)->ax == -38ul; }
 INLINE void syscall_arguments(void *of, struct arguments *out)
@@ -225,6 +229,7 @@ INLINE void syscall_arguments(void *of, struct arguments *out)
 
 // Rust's atomics offer no read-modify-write on this target.
 INLINE u64 fetch_add(u64 *value, u64 amount) { return __sync_fetch_and_add(value, amount); }
+INLINE u64 compare_and_swap(u64 *value, u64 before, u64 after) { return __sync_val_compare_and_swap(value, before, after); }
 
 // The compiler drops bounds that it can prove and compares copies of what it uses; the verifier believes only
 // what it sees done to the very register. The empty assembly makes the value new to the compiler.

@@ -1,12 +1,11 @@
 //! A record of bytes that a call moved: their position, their true length, and how much of them is kept.
 
-use beyla_schema::wire::{Data, Direction, FLOOR, Kind, MAX_PAYLOAD, State, TAIL};
+use beyla_schema::wire::{Data, Direction, FLOOR, Kind, MAX_PAYLOAD, SEALED_BYTES, Source, State, TAIL};
 
 use crate::{
-    frames, kernel,
-    output::{self, Actor},
+    frames, kernel, output,
     payload::{self, Moved},
-    syscall::Bytes,
+    tls,
 };
 
 /// Most bytes kept of one message; the loader sets it.
@@ -20,9 +19,11 @@ pub(crate) const MSG_TRUNC: u64 = 0x20;
 /// Reads other bytes than those of the stream.
 pub(crate) const MSG_ERRQUEUE: u64 = 0x2000;
 
-/// Records `length` bytes of a connection.
+/// Records bytes of a connection, or of the plaintext of a TLS session.
 #[inline(always)]
-pub(crate) fn record(state: &mut State, direction: Direction, length: u32, actor: Actor, bytes: Bytes) {
+pub(crate) fn record(state: &mut State, moved: &Moved) {
+    let &Moved { bytes, length, actor, direction, source } = moved;
+    let length = length as u32;
     let (counter, ready_ns) = match direction {
         Direction::Receive => (&mut state.received, core::mem::take(&mut state.ready_ns)),
         Direction::Send => (&mut state.sent, 0),
@@ -44,17 +45,27 @@ pub(crate) fn record(state: &mut State, direction: Direction, length: u32, actor
         tail: 0,
         call: bytes.call as u8,
         direction: direction as u8,
-        source: 0,
+        source: source as u8,
         pad: 0,
     };
-    let moved = Moved { bytes, length: length.into(), actor, direction };
-    if frames::are_followed(state, position, &moved) {
-        let Some(scratch) = payload::scratch(direction) else {
+    if source as u8 == Source::Socket as u8 && tls::socket::is_sealed(state, position, moved) {
+        data.captured = length.min(SEALED_BYTES as u32);
+        data.head.seq = output::number();
+        payload::deliver(data, direction, bytes);
+        return;
+    }
+    if frames::are_followed(state, position, moved) {
+        let scratch = match source {
+            Source::Socket => payload::scratch(direction),
+            Source::OpenSsl | Source::Go => payload::claim(),
+        };
+        let Some(scratch) = scratch else {
             output::lost(|counters| &mut counters.storage_full);
             return;
         };
-        (scratch.data, scratch.moved) = (Data { length: 0, captured: 0, ..data }, moved);
+        (scratch.data, scratch.moved) = (Data { length: 0, captured: 0, ..data }, *moved);
         frames::record(state, scratch);
+        payload::release(scratch);
         return;
     }
 

@@ -8,13 +8,13 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap},
 };
-use beyla_schema::wire::{MAX_CGROUPS, Transport};
+use beyla_schema::wire::{MAX_CGROUPS, Target, Transport};
 
 use crate::{kernel, output};
 
 /// Target processes, by thread-group id. The loader sets its size.
 #[map]
-static TARGETS: HashMap<u32, u8> = HashMap::with_max_entries(16384, 0);
+static TARGETS: HashMap<u32, Target> = HashMap::with_max_entries(16384, 0);
 
 /// Selected ports: bit `port % 64` of word `port / 64`.
 #[map]
@@ -99,10 +99,28 @@ pub(crate) fn is_target(process: u32) -> bool {
     unsafe { TARGETS.get(process) }.is_some()
 }
 
+/// What is known of the process, if it is a target.
+#[inline(always)]
+pub(crate) fn target(process: u32) -> Option<Target> {
+    // SAFETY: a copy is made at once; that it may change meanwhile does not matter.
+    unsafe { TARGETS.get(process) }.copied()
+}
+
+/// The same of a process that is at work in a TLS library, which is remembered.
+#[inline(always)]
+pub(crate) fn target_with_tls(process: u32) -> Option<Target> {
+    // SAFETY: the entry of a process that is running; threads of it may write the same.
+    let target = TARGETS.get_ptr_mut(process).and_then(|target| unsafe { target.as_mut() })?;
+    if target.0 & Target::HAS_TLS == 0 {
+        target.0 |= Target::HAS_TLS;
+    }
+    Some(*target)
+}
+
 /// Makes the process a target.
 #[inline(always)]
 pub(crate) fn add_target(process: u32) {
-    if TARGETS.insert(process, 1, 0).is_err() {
+    if TARGETS.insert(process, Target::NEW, 0).is_err() {
         output::count(|counters| &mut counters.targets_full);
     }
 }

@@ -91,7 +91,7 @@ fn of(state: &mut State, direction: Direction) -> &mut Frames {
 
 /// The first bytes of a call that lie in one piece.
 #[inline(always)]
-fn first(bytes: &Bytes) -> Segment {
+pub(crate) fn first(bytes: &Bytes) -> Segment {
     if bytes.vector != 0 {
         payload::read_segment(bytes.at)
     } else {

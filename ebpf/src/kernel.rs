@@ -29,8 +29,10 @@ unsafe extern "C" {
     fn task_is_worker() -> u64;
     fn task_registers() -> *mut c_void;
     fn syscall_is_running(registers: *mut c_void) -> u64;
+    fn go_g(registers: *mut c_void) -> u64;
     fn syscall_arguments(registers: *mut c_void, out: *mut Arguments);
     fn fetch_add(value: *mut u64, amount: u64) -> u64;
+    fn compare_and_swap(value: *mut u64, before: u64, after: u64) -> u64;
     fn at_most(value: u64, limit: u64) -> u64;
     fn masked(value: u64, mask: u64) -> u64;
 }
@@ -310,6 +312,13 @@ impl Registers {
         }
     }
 
+    /// Where programs of Go have the address of the `runtime.g` that runs.
+    #[inline(always)]
+    pub(crate) fn g(self) -> u64 {
+        // SAFETY: a register that is there.
+        unsafe { go_g(self.0) }
+    }
+
     /// Number and arguments of the system call.
     #[inline(always)]
     pub(crate) fn arguments(self) -> Arguments {
@@ -336,6 +345,13 @@ pub(crate) fn setting<T: Copy>(value: &'static T) -> T {
 pub(crate) fn add(value: &mut u64, amount: u64) -> u64 {
     // SAFETY: a valid, aligned u64.
     unsafe { fetch_add(value, amount) }
+}
+
+/// Sets a word from 0 to 1 in a way that only one succeeds. Whether it was this one.
+#[inline(always)]
+pub(crate) fn claim(word: &mut u64) -> bool {
+    // SAFETY: a valid, aligned u64.
+    unsafe { compare_and_swap(word, 0, 1) == 0 }
 }
 
 /// `value`, or `limit` when it is more, in a way that the verifier can follow.

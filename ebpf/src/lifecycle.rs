@@ -1,7 +1,7 @@
 //! Connections and processes: their beginning, their end, and when data arrived for them.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use beyla_schema::wire::{Change, Close, Direction, Kind, MAX_PATH, Origin, Socket, State, Transport};
+use beyla_schema::wire::{Change, Direction, Kind, MAX_PATH, Origin, Socket, State, Transport};
 
 use crate::{
     connection, filter,
@@ -39,16 +39,13 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
             match new {
                 FIN_WAIT1 | LAST_ACK => closed(state, Direction::Send as u8),
                 CLOSE_WAIT => closed(state, Direction::Receive as u8),
-                CLOSE if old != LISTEN => closed(state, WHOLE),
+                CLOSE if old != LISTEN => closed(state, output::WHOLE),
                 _ => {}
             }
         }
     }
     0
 }
-
-/// The whole connection, in [`Close::direction`].
-const WHOLE: u8 = 255;
 
 #[inline(always)]
 fn connecting(sock: Sock) {
@@ -199,11 +196,7 @@ fn closed(state: &mut State, direction: u8) {
     if state.flags & State::ANNOUNCED == 0 {
         return;
     }
-    let head = output::head(Kind::Close, state.cookie, Actor::NOBODY);
-    let (received, sent) = (state.received, state.sent);
-    output::emit::<Close>(|record| {
-        record.write(Close { head, received, sent, direction, pad: [0; 7] });
-    });
+    output::closed(state.cookie, state.received, state.sent, direction);
 }
 
 /// `trace_sk_data_ready(sk)`, include/trace/events/sock.h: data, or the end of data, arrived on a socket.

@@ -3,7 +3,7 @@
 //!
 //! [`sock_length`], or [`sys_exit`] on kernels before Linux 6.3, sees the bytes that the captured processes move;
 //! [`data`] and [`payload`] make records of them, [`frames`] those of HTTP/2. [`lifecycle`] does the same for
-//! connections and processes, [`filter`] decides whose they are, [`connection`] remembers what is known of each, and
+//! connections and processes, [`tls`] for what TLS libraries make of their bytes; [`filter`] decides whose they are, [`connection`] remembers what is known of each, and
 //! [`output`] puts records into the ring buffer that `capture` drains. The records are those of `beyla_schema::wire`.
 
 #![no_std]
@@ -28,6 +28,7 @@ mod payload;
 mod sock_length;
 mod sys_exit;
 mod syscall;
+mod tls;
 
 /// The kernel only lends most of its helpers to programs under a licence it knows as GPL-compatible.
 #[unsafe(link_section = "license")]

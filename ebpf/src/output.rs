@@ -9,9 +9,9 @@ use aya_ebpf::{
     macros::map,
     maps::{PerCpuArray, RingBuf},
 };
-use beyla_schema::wire::{Change, Counters, Head, Kind, Process, UNNUMBERED};
+use beyla_schema::wire::{Change, Close, Counters, Head, Kind, Process, Target, UNNUMBERED};
 
-use crate::kernel;
+use crate::{kernel, payload};
 
 /// The one way out. The loader sets its size.
 #[map]
@@ -49,17 +49,33 @@ pub(crate) fn lost(cause: impl FnOnce(&mut Counters) -> &mut u64) {
 pub(crate) struct Actor {
     pub(crate) pid: u32,
     pub(crate) tid: u32,
+    /// What is known of its process.
+    pub(crate) target: Target,
+    /// The goroutine; 0 where none is known.
+    pub(crate) goroutine: u64,
 }
 
 impl Actor {
     /// The kernel on its own, in a soft interrupt: whoever runs there has nothing to do with it.
-    pub(crate) const NOBODY: Self = Self { pid: 0, tid: 0 };
+    pub(crate) const NOBODY: Self = Self { pid: 0, tid: 0, target: Target(0), goroutine: 0 };
 
     /// The running task.
     #[inline(always)]
     pub(crate) fn current() -> Self {
         let id = bpf_get_current_pid_tgid();
-        Self { pid: (id >> 32) as u32, tid: id as u32 }
+        Self { pid: (id >> 32) as u32, tid: id as u32, ..Self::NOBODY }
+    }
+
+    /// Of a program of Go: looks up the goroutine in `g`, the address of its `runtime.g`.
+    #[inline(always)]
+    pub(crate) fn on(&mut self, g: u64) {
+        self.goroutine = payload::read_long(g + self.target.goid_offset());
+    }
+
+    /// Process and thread as one number.
+    #[inline(always)]
+    pub(crate) fn thread(self) -> u64 {
+        u64::from(self.pid) << 32 | u64::from(self.tid)
     }
 }
 
@@ -88,8 +104,15 @@ pub(crate) fn numbered(kind: Kind, connection: u64, actor: Actor, seq: u64) -> H
         // SAFETY: a helper without arguments.
         cpu: unsafe { bpf_get_smp_processor_id() } as u16,
         kind: kind as u8,
-        pad: [0; 5],
+        goroutine: low(actor.goroutine),
     }
+}
+
+/// The lower bytes of a number.
+#[inline(always)]
+fn low(number: u64) -> [u8; 5] {
+    let [low @ .., _, _, _] = number.to_le_bytes();
+    low
 }
 
 /// Delivers a record that `fill` writes in place. False when the ring buffer was full.
@@ -126,10 +149,22 @@ pub(crate) unsafe fn copy_out(record: *const c_void, size: u32) -> bool {
     !full
 }
 
+/// The whole connection, in [`Close::direction`].
+pub(crate) const WHOLE: u8 = 255;
+
+/// Delivers the end of a connection, or of one direction of it, after so many bytes.
+#[inline(always)]
+pub(crate) fn closed(connection: u64, received: u64, sent: u64, direction: u8) {
+    let head = head(Kind::Close, connection, Actor::NOBODY);
+    emit::<Close>(|record| {
+        record.write(Close { head, received, sent, direction, pad: [0; 7] });
+    });
+}
+
 /// Delivers a change in the life of `process`.
 #[inline(always)]
 pub(crate) fn process(process: u32, parent: u32, change: Change) {
-    let head = head(Kind::Process, 0, Actor { pid: process, tid: process });
+    let head = head(Kind::Process, 0, Actor { pid: process, tid: process, ..Actor::NOBODY });
     if !submit_process(head, parent, change) {
         count(|counters| &mut counters.ring_full);
     }
@@ -138,7 +173,7 @@ pub(crate) fn process(process: u32, parent: u32, change: Change) {
 /// Tells the recorder of a program that somebody started who is no target, so that it can become one.
 #[inline(always)]
 pub(crate) fn stranger(process: u32) {
-    let head = numbered(Kind::Process, 0, Actor { pid: process, tid: process }, UNNUMBERED);
+    let head = numbered(Kind::Process, 0, Actor { pid: process, tid: process, ..Actor::NOBODY }, UNNUMBERED);
     if !submit_process(head, 0, Change::Exec) {
         count(|counters| &mut counters.unheard);
     }

@@ -10,7 +10,7 @@ use aya_ebpf::{
     macros::map,
     maps::Array,
 };
-use beyla_schema::wire::{Data, Direction, MAX_PAYLOAD, MAX_SEGMENTS, PAYLOAD_CLASSES, TAIL};
+use beyla_schema::wire::{Data, Direction, MAX_PAYLOAD, MAX_SEGMENTS, PAYLOAD_CLASSES, Source, TAIL};
 
 use crate::{
     frames, kernel,
@@ -28,9 +28,15 @@ const UNROLLED: u64 = 8;
 /// Room for a record under construction, and for what the verifier shall not keep track of: it follows every
 /// value that a register or the stack can have, one after the other, but knows nothing of what is in a map.
 ///
-/// One for each CPU and direction: a program never runs twice at a time on one CPU. The loader sets their number.
+/// For each CPU there is one for each direction, and [`CLAIMED`] more. The loader sets their number.
 #[map]
-static SCRATCH: Array<Scratch> = Array::with_max_entries(2, 0);
+static SCRATCH: Array<Scratch> = Array::with_max_entries(SLOTS, 0);
+
+/// Scratch rooms of a CPU.
+const SLOTS: u32 = 2 + CLAIMED;
+
+/// Those of them that are claimed before they are used.
+const CLAIMED: u32 = 2;
 
 /// Twice the payload's size, so that any offset below [`MAX_PAYLOAD`] plus any length up to it fits: that is
 /// all the verifier can see.
@@ -43,6 +49,8 @@ pub(crate) struct Scratch {
     pub(crate) frames: frames::Walk,
     /// For `frames` and `sys_exit`.
     pub(crate) moved: Moved,
+    /// Not 0 while it is claimed.
+    claimed: u64,
 }
 
 /// Bytes that a call moved.
@@ -53,17 +61,47 @@ pub(crate) struct Moved {
     pub(crate) length: u64,
     pub(crate) actor: Actor,
     pub(crate) direction: Direction,
+    pub(crate) source: Source,
 }
 
-/// The scratch room of this CPU. None, which is never, when the loader made too few.
+/// The scratch room of this CPU, for programs at tracepoints: none of them runs twice at a time on one CPU. None, which
+/// is never, when the loader made too few.
 #[inline(always)]
 pub(crate) fn scratch(direction: Direction) -> Option<&'static mut Scratch> {
-    // SAFETY: a helper without arguments.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    let slot = SCRATCH.get_ptr_mut(2 * cpu + direction as u32)?;
+    let slot = SCRATCH.get_ptr_mut(slot(direction as u32))?;
     // SAFETY: this CPU and direction own the slot while the program runs. It is zero at first, which is a value
     // of each of its parts, and nothing else is written into it later.
     Some(unsafe { &mut *slot })
+}
+
+/// A scratch room, for programs at user space's functions: one may be interrupted by another on the same CPU. None when
+/// all are in use.
+#[inline(always)]
+pub(crate) fn claim() -> Option<&'static mut Scratch> {
+    let mut index = 0;
+    while index < CLAIMED {
+        let slot = SCRATCH.get_ptr_mut(slot(2 + index))?;
+        // SAFETY: as in `scratch`, once it is claimed.
+        let slot = unsafe { &mut *slot };
+        if kernel::claim(&mut slot.claimed) {
+            return Some(slot);
+        }
+        index += 1;
+    }
+    None
+}
+
+/// Gives a scratch room back, if it was claimed.
+#[inline(always)]
+pub(crate) fn release(scratch: &mut Scratch) {
+    // SAFETY: a valid, aligned u64.
+    unsafe { core::ptr::write_volatile(&raw mut scratch.claimed, 0) };
+}
+
+#[inline(always)]
+fn slot(index: u32) -> u32 {
+    // SAFETY: a helper without arguments.
+    SLOTS * unsafe { bpf_get_smp_processor_id() } + index
 }
 
 /// A record with room for `N` bytes of payload.
@@ -167,6 +205,15 @@ pub(crate) fn read_word(at: u64) -> u32 {
     // SAFETY: the room is that of a word.
     unsafe { read_user((&raw mut word).cast(), size_of::<u32>() as u32, at) };
     word
+}
+
+/// Reads a long number of the process, such as an address; 0 when it cannot be read.
+#[inline(always)]
+pub(crate) fn read_long(at: u64) -> u64 {
+    let mut long = 0u64;
+    // SAFETY: the room is that of a long number.
+    unsafe { read_user((&raw mut long).cast(), size_of::<u64>() as u32, at) };
+    long
 }
 
 /// A record whose payload is gathered from a vector.

@@ -2,14 +2,15 @@
 //! every message, whatever the system call.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use beyla_schema::wire::{Direction, Origin, State};
+use beyla_schema::wire::{Direction, Origin, Source, State, Target};
 
 use crate::{
     data::{self, MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC},
     filter,
-    kernel::Sock,
+    kernel::{Registers, Sock},
     lifecycle,
     output::{self, Actor},
+    payload::Moved,
     syscall::Bytes,
 };
 
@@ -37,8 +38,10 @@ fn moved(ctx: &BtfTracePointContext, direction: Direction, flags: u64) {
     if result <= 0 {
         return;
     }
-    let actor = Actor::current();
-    let target = filter::is_target(actor.pid);
+    let mut actor = Actor::current();
+    let target = filter::target(actor.pid);
+    actor.target = target.unwrap_or(Target(0));
+    let target = target.is_some();
     if !target && !filter::selects_ports() {
         return;
     }
@@ -63,11 +66,17 @@ fn moved(ctx: &BtfTracePointContext, direction: Direction, flags: u64) {
         let Some(transport) = sock.transport() else { return };
         lifecycle::announce(sock.address(), transport, state, Origin::Found, actor);
     }
+    if actor.target.goid_offset() != 0
+        && let Some(registers) = Registers::of_running_call()
+    {
+        actor.on(registers.g());
+    }
     let mut bytes = Bytes::of_running_call();
     if flags & MSG_TRUNC != 0 && sock.is_tcp() {
         bytes = Bytes::nowhere(bytes.call);
     }
-    data::record(state, direction, result as u32, actor, bytes);
+    let (length, source) = (result as u64, Source::Socket);
+    data::record(state, &Moved { bytes, length, actor, direction, source });
 }
 
 /// What is to be remembered of a socket of a target, if it is one that is wanted. Not those that the kernel uses

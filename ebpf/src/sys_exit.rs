@@ -7,7 +7,7 @@
 use core::ptr::null_mut;
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use beyla_schema::wire::{Call, Direction, Origin, State, Transport};
+use beyla_schema::wire::{Call, Direction, Origin, Source, State, Target, Transport};
 
 use crate::{
     connection,
@@ -27,13 +27,19 @@ fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     if result <= 0 {
         return 0;
     }
-    let actor = Actor::current();
-    let target = filter::is_target(actor.pid);
+    let mut actor = Actor::current();
+    let target = filter::target(actor.pid);
+    actor.target = target.unwrap_or(Target(0));
+    let target = target.is_some();
     if !target && !filter::selects_ports() {
         return 0;
     }
     // SAFETY: the first argument of this tracepoint.
-    let arguments = unsafe { Registers::new(ctx.arg(0)) }.arguments();
+    let registers = unsafe { Registers::new(ctx.arg(0)) };
+    if actor.target.goid_offset() != 0 {
+        actor.on(registers.g());
+    }
+    let arguments = registers.arguments();
     match arguments.kind() {
         Kind::Moves(call) if target => moved(call, &arguments, result as u64, actor),
         Kind::Accepts if !target => accepted(result as u32, actor),
@@ -73,7 +79,7 @@ fn moved(call: Call, arguments: &Arguments, result: u64, actor: Actor) {
     };
     let discarded = flags & MSG_TRUNC != 0;
     let bytes = if discarded { Bytes::nowhere(call) } else { arguments.bytes(call) };
-    scratch.moved = Moved { bytes, length: result, actor, direction };
+    scratch.moved = Moved { bytes, length: result, actor, direction, source: Source::Socket };
     // From a socket to a pipe, or the other way round.
     let other = if call == Call::Splice { arguments.third } else { NONE };
     let state = connection(arguments.first, other, scratch);
@@ -128,8 +134,7 @@ fn connection(number: u64, other: u64, scratch: &mut Scratch) -> *mut State {
 /// Apart from its callers, so that it is in the program once and has a stack frame of its own.
 #[inline(never)]
 fn record(state: &mut State, scratch: &Scratch) -> u64 {
-    let &Moved { bytes, length, actor, direction } = &scratch.moved;
-    data::record(state, direction, length as u32, actor, bytes);
+    data::record(state, &scratch.moved);
     0
 }
 

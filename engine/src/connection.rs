@@ -6,18 +6,20 @@ use beyla_schema::event::{BY_TLS, Close, Data, Direction, Event, Open, Origin, S
 use beyla_schema::request::{EndReason, Kind, TlsMatch};
 
 use crate::Sink;
-use crate::exchange::Shared;
+use crate::exchange::{Shared, Tls};
 use crate::layer::{Ends, Layer};
+use crate::tls::Handshake;
 
 /// State of a connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    ends: Ends,
+    ends: Ends<'static>,
     /// The part of the captured process, from how the connection was made.
     kind: Option<Kind>,
     /// Seen since it was made.
     whole: bool,
     socket: Layer,
+    handshake: Handshake,
     plain: Option<Box<Plain>>,
     /// When the ciphertext arrived that the next plaintext is made of.
     ready_ns: Option<u64>,
@@ -41,6 +43,7 @@ impl Connection {
             kind: None,
             whole: false,
             socket: Layer::found(),
+            handshake: Handshake::Ahead,
             plain: None,
             ready_ns: None,
         }
@@ -78,6 +81,7 @@ impl Connection {
         sink: &mut dyn Sink,
     ) {
         if data.source == Source::Socket {
+            self.handshake.data(event.ts_ns, data, self.kind.filter(|_| self.whole), shared);
             self.socket.data(event, data, data.ready_ns, &self.ends, shared, sink);
             if data.direction == Direction::Receive && self.socket.is_tls() {
                 self.ready_ns = self.ready_ns.or(data.ready_ns);
@@ -101,8 +105,8 @@ impl Connection {
             Direction::Receive => data.ready_ns.or(self.ready_ns.take()),
             Direction::Send => None,
         };
-        let ends = self.plain_ends();
         if let Some(plain) = &mut self.plain {
+            let ends = plain.ends(&self.ends, &self.handshake);
             plain.layer.data(event, data, ready_ns, &ends, shared, sink);
         }
     }
@@ -118,7 +122,8 @@ impl Connection {
 
     /// Takes the plaintext away from what stands for its connection, to be that of a connection: it was tied to it by
     /// time.
-    pub(crate) fn into_plain(self) -> Option<Box<Plain>> {
+    pub(crate) fn into_plain(mut self, shared: &mut Shared) -> Option<Box<Plain>> {
+        self.handshake.stop(shared);
         let mut plain = self.plain?;
         plain.how = Some(TlsMatch::Time);
         plain.session = Some(self.ends.connection);
@@ -135,42 +140,46 @@ impl Connection {
         self.plain.as_ref()?.session
     }
 
-    fn plain_ends(&self) -> Ends {
-        Ends { tls: self.plain.as_ref().map(|plain| (plain.source, plain.how)), ..self.ends }
-    }
-
     /// One direction, or all of the connection, has ended. After the latter the state can be dropped.
     pub(crate) fn close(&mut self, close: &Close, shared: &mut Shared, sink: &mut dyn Sink) {
-        let (ends, plain_ends) = (self.ends, self.plain_ends());
-        let plain = self.plain.as_mut().map(|plain| &mut plain.layer);
         if let Some(direction) = close.direction {
-            self.socket.half_close(direction, &ends, shared, sink);
-            if let Some(plain) = plain {
-                plain.half_close(direction, &plain_ends, shared, sink);
+            self.socket.half_close(direction, &self.ends, shared, sink);
+            if let Some(plain) = &mut self.plain {
+                let ends = plain.ends(&self.ends, &self.handshake);
+                plain.layer.half_close(direction, &ends, shared, sink);
             }
             return;
         }
-        self.socket.close(Some((close.received, close.sent)), &ends, shared, sink);
-        if let Some(plain) = plain {
-            plain.close(None, &plain_ends, shared, sink);
-        }
+        self.socket.close(Some((close.received, close.sent)), &self.ends, shared, sink);
+        self.handshake.stop(shared);
+        self.close_session(shared, sink);
     }
 
     /// Its TLS session has ended.
     pub(crate) fn close_session(&mut self, shared: &mut Shared, sink: &mut dyn Sink) {
-        let ends = self.plain_ends();
         if let Some(plain) = &mut self.plain {
+            let ends = plain.ends(&self.ends, &self.handshake);
             plain.layer.close(None, &ends, shared, sink);
         }
     }
 
     /// Settles what is unfinished.
     pub(crate) fn end(&mut self, reason: EndReason, shared: &mut Shared, sink: &mut dyn Sink) {
-        let (ends, plain_ends) = (self.ends, self.plain_ends());
-        self.socket.end(reason, &ends, shared, sink);
+        self.socket.end(reason, &self.ends, shared, sink);
+        self.handshake.stop(shared);
         if let Some(plain) = &mut self.plain {
-            plain.layer.end(reason, &plain_ends, shared, sink);
+            let ends = plain.ends(&self.ends, &self.handshake);
+            plain.layer.end(reason, &ends, shared, sink);
         }
+    }
+}
+
+impl Plain {
+    /// What it has of its connection.
+    fn ends<'a>(&self, ends: &Ends<'_>, handshake: &'a Handshake) -> Ends<'a> {
+        let Ends { connection, local, remote, .. } = *ends;
+        let tls = Tls { source: self.source, how: self.how, facts: handshake.facts() };
+        Ends { connection, local, remote, tls: Some(tls) }
     }
 }
 

@@ -177,7 +177,7 @@ impl Engine {
         self.tls.bind(session, id);
         let plain = self.connections.remove(&session).and_then(|known| {
             self.shared.stats.connections -= 1;
-            known.into_plain()
+            known.into_plain(&mut self.shared)
         });
         if let (Some(connection), Some(plain)) = (self.connections.get_mut(&id), plain) {
             connection.unwrap(plain, &mut self.shared, sink);

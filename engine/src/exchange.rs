@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 use crate::grpc::{self, Rpc};
 use crate::parents::{self, Parent, Parents};
 use crate::route::Routes;
+use crate::tls::Facts;
 use crate::{Config, Sink, Stats, trace};
 
 /// What all connections share.
@@ -49,7 +50,7 @@ pub(crate) enum Side {
 
 /// What the bytes of a call are worked on with.
 pub(crate) struct Context<'a> {
-    pub(crate) link: Link,
+    pub(crate) link: Link<'a>,
     /// The call whose bytes are read; an earlier one when a parked call is made up for.
     pub(crate) now: Moment,
     pub(crate) shared: &'a mut Shared,
@@ -58,12 +59,20 @@ pub(crate) struct Context<'a> {
 
 /// The connection of a request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Link {
+pub(crate) struct Link<'a> {
     pub(crate) connection: u64,
     pub(crate) kind: Kind,
     pub(crate) client: Option<SocketAddr>,
     pub(crate) server: Option<SocketAddr>,
-    pub(crate) tls: Option<(Source, Option<TlsMatch>)>,
+    pub(crate) tls: Option<Tls<'a>>,
+}
+
+/// The TLS that a request came through.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tls<'a> {
+    pub(crate) source: Source,
+    pub(crate) how: Option<TlsMatch>,
+    pub(crate) facts: &'a Facts,
 }
 
 /// The call that moved a byte.
@@ -73,6 +82,7 @@ pub(crate) struct Moment {
     pub(crate) ready_ns: Option<u64>,
     pub(crate) pid: u32,
     pub(crate) tid: u32,
+    pub(crate) goroutine: u64,
     /// Number of the call on its connection.
     pub(crate) call: u64,
 }
@@ -227,7 +237,7 @@ impl Shared {
 
     /// A request whose head is known begins to wait: counts what it holds until it is settled, and looks who made it.
     /// False when that is too much in all.
-    pub(crate) fn hold(&mut self, exchange: &mut Exchange, link: &Link) -> bool {
+    pub(crate) fn hold(&mut self, exchange: &mut Exchange, link: &Link<'_>) -> bool {
         exchange.parent = self.parents.begin(
             link,
             exchange.first,
@@ -250,7 +260,7 @@ impl Shared {
     pub(crate) fn settle(
         &mut self,
         exchange: Exchange,
-        link: &Link,
+        link: &Link<'_>,
         end_reason: EndReason,
         end_ns: Option<u64>,
         sink: &mut dyn Sink,
@@ -279,16 +289,21 @@ impl Shared {
         let messages = |side: &grpc::Messages, bytes: Option<u64>| {
             side.count().filter(|_| is_rpc && (bytes.is_some() || end_reason == EndReason::Reset))
         };
+        let facts = link.tls.map(|tls| tls.facts);
         let outcome = Outcome { kind: link.kind, end_reason, status: *status, is_rpc, rpc_status };
         self.stats.requests += 1;
         sink.request(&Request {
             service,
             pid: first.pid,
             tid: first.tid,
+            goroutine: first.goroutine,
             kind: link.kind,
             protocol: *protocol,
-            tls: link.tls.map(|(source, _)| source),
-            tls_match: link.tls.and_then(|(_, how)| how),
+            tls: link.tls.map(|tls| tls.source),
+            tls_match: link.tls.and_then(|tls| tls.how),
+            tls_version: facts.and_then(|facts| facts.version),
+            tls_server_name: facts.and_then(|facts| facts.server_name.as_deref()),
+            tls_alpn: facts.and_then(|facts| facts.alpn.as_deref()),
             method: texts.get(Text::Method),
             scheme: Some(texts.get(Text::Scheme).unwrap_or(if link.tls.is_some() {
                 "https"
@@ -314,6 +329,7 @@ impl Shared {
             duration_ns: end_ns.map(|end| end - ready_ns.unwrap_or(start_ns)),
             service_ns: end_ns.map(|end| end - start_ns),
             queue_ns: ready_ns.map(|ready| start_ns - ready),
+            handshake_ns: facts.and_then(|facts| facts.duration_ns),
             request_bytes: exchange.request_bytes,
             response_bytes: exchange.response_bytes,
             request_header_bytes: exchange.request_header_bytes,

@@ -5,11 +5,11 @@
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 
-use beyla_schema::event::{Data, Direction, Event, Source};
-use beyla_schema::request::{EndReason, Kind, TlsMatch};
+use beyla_schema::event::{Data, Direction, Event};
+use beyla_schema::request::{EndReason, Kind};
 
 use crate::Sink;
-use crate::exchange::{Context, Link, Moment, Shared, Side};
+use crate::exchange::{Context, Link, Moment, Shared, Side, Tls};
 use crate::http1::{self, Leave, Pairing};
 use crate::http2::{self, Session};
 use crate::stream::{Call, Stream};
@@ -28,11 +28,11 @@ pub(crate) struct Layer {
 
 /// What a layer has of its connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ends {
+pub(crate) struct Ends<'a> {
     pub(crate) connection: u64,
     pub(crate) local: Option<SocketAddr>,
     pub(crate) remote: Option<SocketAddr>,
-    pub(crate) tls: Option<(Source, Option<TlsMatch>)>,
+    pub(crate) tls: Option<Tls<'a>>,
 }
 
 /// Who asks and who answers.
@@ -100,7 +100,7 @@ impl Layer {
     }
 
     /// A TLS library was seen at work on the connection: what its socket moves is ciphertext.
-    pub(crate) fn is_ciphertext(&mut self, ends: &Ends, shared: &mut Shared, sink: &mut dyn Sink) {
+    pub(crate) fn is_ciphertext(&mut self, ends: &Ends<'_>, shared: &mut Shared, sink: &mut dyn Sink) {
         if let State::Http1(_) | State::Http2(_) = self.state {
             self.end(EndReason::Gap, ends, shared, sink);
             self.state = State::Tls;
@@ -118,7 +118,7 @@ impl Layer {
         event: &Event<'_>,
         data: &Data<'_>,
         ready_ns: Option<u64>,
-        ends: &Ends,
+        ends: &Ends<'_>,
         shared: &mut Shared,
         sink: &mut dyn Sink,
     ) {
@@ -138,8 +138,8 @@ impl Layer {
             self.look(data.direction, call.head, shared);
         }
         if let (Some(link), State::Http1(_) | State::Http2(_)) = (self.link(ends), &self.state) {
-            let now =
-                Moment { ts_ns: event.ts_ns, ready_ns, pid: event.pid, tid: event.tid, call: self.calls };
+            let &Event { ts_ns, pid, tid, .. } = event;
+            let now = Moment { ts_ns, ready_ns, pid, tid, goroutine: data.goroutine, call: self.calls };
             let mut context = Context { link, now, shared, sink };
             self.decode(side(link.kind, data.direction), &call, &mut context);
         }
@@ -254,7 +254,7 @@ impl Layer {
         }
     }
 
-    fn link(&self, ends: &Ends) -> Option<Link> {
+    fn link<'a>(&self, ends: &Ends<'a>) -> Option<Link<'a>> {
         let (Role::Assumed(kind) | Role::Known(kind)) = self.role else {
             return None;
         };
@@ -269,7 +269,7 @@ impl Layer {
     pub(crate) fn half_close(
         &mut self,
         direction: Direction,
-        ends: &Ends,
+        ends: &Ends<'_>,
         shared: &mut Shared,
         sink: &mut dyn Sink,
     ) {
@@ -290,7 +290,7 @@ impl Layer {
     pub(crate) fn close(
         &mut self,
         totals: Option<(u64, u64)>,
-        ends: &Ends,
+        ends: &Ends<'_>,
         shared: &mut Shared,
         sink: &mut dyn Sink,
     ) {
@@ -308,7 +308,13 @@ impl Layer {
     }
 
     /// Settles what is unfinished. A response of unknown length is complete when the connection has closed.
-    pub(crate) fn end(&mut self, reason: EndReason, ends: &Ends, shared: &mut Shared, sink: &mut dyn Sink) {
+    pub(crate) fn end(
+        &mut self,
+        reason: EndReason,
+        ends: &Ends<'_>,
+        shared: &mut Shared,
+        sink: &mut dyn Sink,
+    ) {
         self.with(ends, shared, sink, |state, cx| match state {
             State::Http1(pairing) => {
                 if reason == EndReason::Closed {
@@ -324,7 +330,7 @@ impl Layer {
 
     fn with(
         &mut self,
-        ends: &Ends,
+        ends: &Ends<'_>,
         shared: &mut Shared,
         sink: &mut dyn Sink,
         work: impl FnOnce(&mut State, &mut Context<'_>),

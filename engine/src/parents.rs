@@ -107,7 +107,7 @@ impl Parents {
     /// A request begins, with the context it came with or passes on.
     pub(crate) fn begin(
         &mut self,
-        link: &Link,
+        link: &Link<'_>,
         first: Moment,
         ordinal: u64,
         context: Option<Context>,

@@ -93,6 +93,7 @@ mod tests {
             call: event::Call::Read,
             position,
             ready_ns: None,
+            goroutine: 0,
             length,
             payload,
             tail,

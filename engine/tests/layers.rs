@@ -31,6 +31,12 @@ fn plaintext_has_the_addresses_and_the_queue_of_its_connection() {
 }
 
 #[test]
+fn a_blank_line_in_ciphertext_is_no_end_of_a_head() {
+    let stats = Tape::accept().recv(b"\x16\x03\x01\x00\x05h\n\nlo").stats();
+    assert_eq!((stats.ciphertext_bytes, stats.not_http_connections), (10, 0));
+}
+
+#[test]
 fn http2_over_tls_is_http2() {
     let (mut client, mut server) = (Peer::default(), Peer::default());
     let tape = Tape::accept().recv(HELLO).send(HELLO).plain(Source::Go);

@@ -166,6 +166,7 @@ fn calls(pieces: &[Piece], how: u8, cut: usize) -> Vec<Made<'_>> {
                 call: Call::Read,
                 position,
                 ready_ns: None,
+                goroutine: 0,
                 length: bytes.len() as u32,
                 payload: &bytes[..kept],
                 tail: &[],

@@ -4,7 +4,7 @@ mod frames;
 mod input;
 mod tape;
 
-pub use beyla_engine::fuzz::{bodies, frames, heads};
+pub use beyla_engine::fuzz::{bodies, frames, handshakes, heads};
 
 use beyla_engine::http2::hpack::{Decoder, Field, MAX_STRING, Step};
 use beyla_engine::redact::{Policy, Redactor};

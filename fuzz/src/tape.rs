@@ -125,6 +125,7 @@ impl<'a> Tape<'a> {
             source,
             call: Call::Read,
             position,
+            goroutine: 0,
             ready_ns: (by & 1 != 0).then_some(made.ts_ns.saturating_sub(by << 10)),
             length,
             payload: head,

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-pub use crate::wire::{Call, Change, Direction, Origin, Transport};
+pub use crate::wire::{BY_TLS, Call, Change, Direction, Origin, Source, Transport};
 
 /// Turns event time into wall time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,27 +117,14 @@ pub struct Data<'a> {
     /// When the bytes that a read found had arrived, on the clock of [`Event::ts_ns`]. None when not known,
     /// and for writes.
     pub ready_ns: Option<u64>,
+    /// The goroutine that moved them, in programs of Go; 0 where there is none, or none is known.
+    pub goroutine: u64,
     /// Bytes moved.
     pub length: u32,
     /// The first of them. Shorter than `length` when the snaplen cut them or the call has no buffer.
     pub payload: &'a [u8],
     /// The last of them, when `payload` is cut.
     pub tail: &'a [u8],
-}
-
-/// In [`Event::connection`] of plaintext: the rest is the number of a TLS session whose socket the kernel did not see at
-/// work within the calls of the library.
-pub const BY_TLS: u64 = 1 << 61;
-
-/// Where the bytes of a [`Data`] were seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Source {
-    /// The socket itself.
-    Socket,
-    /// An OpenSSL-family library: plaintext.
-    OpenSsl,
-    /// Go's crypto/tls: plaintext.
-    Go,
 }
 
 /// The end of a connection, or of one direction of it.

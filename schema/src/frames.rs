@@ -62,6 +62,8 @@ pub enum Next {
 }
 
 impl Frames {
+    /// The beginning.
+    pub const NEW: Self = Self { head: [0; HEAD - 1], known: 0, left: 0, kept: 0, flags: 0 };
     /// There was a frame.
     pub const BEGUN: u32 = 1;
     /// What came was no frame, or not all of it was seen: where frames begin is not known any more.

@@ -17,6 +17,8 @@ pub struct Request<'a> {
     pub pid: u32,
     /// Thread that read (server) or wrote (client) the first byte.
     pub tid: u32,
+    /// Goroutine that did so; 0 where there is none, or none is known.
+    pub goroutine: u64,
     /// Whether the captured process served or called.
     pub kind: Kind,
     /// Protocol and version.
@@ -25,6 +27,12 @@ pub struct Request<'a> {
     pub tls: Option<Source>,
     /// How that plaintext was tied to the connection; None where it was not, or there is none.
     pub tls_match: Option<TlsMatch>,
+    /// Version of TLS, from the handshake of the connection.
+    pub tls_version: Option<TlsVersion>,
+    /// Host that the client named in it.
+    pub tls_server_name: Option<&'a str>,
+    /// Protocol that the server chose in it, up to TLS 1.2.
+    pub tls_alpn: Option<&'a str>,
     /// Method as sent.
     pub method: Option<&'a str>,
     /// `http` or `https`.
@@ -67,6 +75,8 @@ pub struct Request<'a> {
     pub service_ns: Option<u64>,
     /// From the moment the request could have been read to its start; nanoseconds.
     pub queue_ns: Option<u64>,
+    /// From the beginning to the end of the TLS handshake of the connection; nanoseconds.
+    pub handshake_ns: Option<u64>,
     /// Body bytes of the request: chunk framing taken off, content encoding left on.
     pub request_bytes: Option<u64>,
     /// Body bytes of the response, likewise.
@@ -136,6 +146,19 @@ pub enum TlsMatch {
     Time,
 }
 
+/// Version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// TLS 1.0.
+    V10,
+    /// TLS 1.1.
+    V11,
+    /// TLS 1.2.
+    V12,
+    /// TLS 1.3.
+    V13,
+}
+
 /// The status of a span (OpenTelemetry, HTTP and gRPC conventions): `Ok` is for people to set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SpanStatus {
@@ -191,6 +214,7 @@ names!(pub Protocol {
     GrpcWeb = "grpc-web",
 });
 names!(pub TlsMatch { Nested = "nested", Time = "time" });
+names!(pub TlsVersion { V10 = "1.0", V11 = "1.1", V12 = "1.2", V13 = "1.3" });
 names!(pub SpanStatus { Unset = "unset", Error = "error" });
 names!(pub EndReason {
     Response = "response",

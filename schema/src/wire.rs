@@ -116,6 +116,41 @@ pub enum Call {
     Other,
 }
 
+/// Where the bytes of a [`Data`] were seen; the value of [`Data::source`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Source {
+    /// The socket itself.
+    Socket,
+    /// An OpenSSL-family library: plaintext.
+    OpenSsl,
+    /// Go's crypto/tls: plaintext.
+    Go,
+}
+
+/// What the kernel programs know of a target process, by its id. In the upper half: where `runtime.g` of its Go has the
+/// number of the goroutine, in bytes, 0 for other programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Target(pub u32);
+
+impl Target {
+    /// Nothing but that it is one.
+    pub const NEW: Self = Self(1);
+    /// It was seen in a TLS library.
+    pub const HAS_TLS: u32 = 2;
+
+    /// A program of Go.
+    pub const fn go(goid_offset: u16) -> Self {
+        Self(Self::NEW.0 | (goid_offset as u32) << 16)
+    }
+
+    /// Where `runtime.g` has the number of the goroutine; 0 when it is no program of Go, or an unknown one.
+    pub const fn goid_offset(self) -> u64 {
+        (self.0 >> 16) as u64
+    }
+}
+
 /// What the kernel programs count, for each CPU.
 ///
 /// `made` numbers are given out; each belongs to a record that was delivered, or to an event that was lost for
@@ -236,7 +271,32 @@ impl State {
     pub const DATAGRAM: u32 = 8;
     /// The preface of HTTP/2 was seen.
     pub const HTTP2: u32 = 16;
+    /// It speaks TLS: what the socket moves is ciphertext.
+    pub const TLS: u32 = 32;
+    /// Its handshake is over, so that nobody needs its ciphertext.
+    pub const SEALED: u32 = 64;
+    /// The TLS session that it carries is known.
+    pub const TIED: u32 = 128;
+
+    /// What is remembered of a TLS session that was not seen from its beginning: nothing comes first.
+    pub const MIDDLE: Self = Self {
+        cookie: 0,
+        received: 1,
+        sent: 1,
+        ready_ns: 0,
+        turn: 0,
+        direction: 0,
+        flags: 0,
+        frames: [Frames::NEW; 2],
+    };
 }
+
+/// Of each call of a connection in TLS whose handshake is over so many bytes are kept: the head of a record, and of
+/// the one behind a short one.
+pub const SEALED_BYTES: usize = 16;
+
+/// In [`Head::connection`] of plaintext: the rest is the number of a TLS session whose socket is not known.
+pub const BY_TLS: u64 = 1 << 61;
 
 /// In [`Head::connection`]: the rest is no cookie but the number of the socket's inode, because the socket had no
 /// cookie when it was first seen and the kernel could not be asked for one.
@@ -263,8 +323,16 @@ pub struct Head {
     pub cpu: u16,
     /// A [`Kind`].
     pub kind: u8,
-    /// Zero.
-    pub pad: [u8; 5],
+    /// Number of the goroutine that was at work in a program of Go, lowest byte first; 0 where none is known.
+    pub goroutine: [u8; 5],
+}
+
+impl Head {
+    /// The number of the goroutine; 0 where none is known.
+    pub const fn goroutine(&self) -> u64 {
+        let [low @ .., high] = self.goroutine;
+        u32::from_le_bytes(low) as u64 | (high as u64) << 32
+    }
 }
 
 /// Bytes moved by one socket call, or by a part of one ([`crate::frames`]). The payload follows; the last
@@ -289,7 +357,7 @@ pub struct Data {
     pub call: u8,
     /// A [`Direction`].
     pub direction: u8,
-    /// Zero: a socket. Other sources are TLS libraries.
+    /// A [`Source`].
     pub source: u8,
     /// Zero.
     pub pad: u8,

@@ -36,6 +36,7 @@ fn event(number: u64) -> Event<'static> {
             source: Source::Socket,
             call: Call::Sendmsg,
             position: number,
+            goroutine: number % 3,
             ready_ns: number.is_multiple_of(2).then_some(7),
             length: 5000,
             payload: &PAYLOAD[..(number * 37 % 600) as usize],

@@ -29,6 +29,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("call", &["data"], &["data"]),
     ("position", &["data"], &["data"]),
     ("ready_ns", &["data"], &[]),
+    ("goroutine", &["data"], &[]),
     ("length", &["data"], &["data"]),
     ("captured", &["data"], &["data"]),
     ("payload", &["data"], &["data"]),

@@ -163,6 +163,7 @@ impl Capture {
             call,
             position,
             ready_ns: None,
+            goroutine: 0,
             length: payload.len() as u32,
             payload,
             tail: b"",

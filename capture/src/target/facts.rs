@@ -6,7 +6,7 @@ use procfs::process::Process;
 use serde::{Deserialize, Serialize};
 
 use super::runtime::Runtime;
-use crate::host;
+use crate::{host, tls};
 
 /// Longest command line that is kept, bytes.
 const COMMAND_LINE: usize = 4096;
@@ -27,6 +27,8 @@ pub struct Facts {
     pub container: String,
     /// What runs its program.
     pub runtime: Option<Runtime>,
+    /// Of a program of Go: where its `runtime.g` has the number of the goroutine.
+    pub goid_offset: Option<u16>,
     /// When it started, nanoseconds since 1970-01-01 UTC.
     pub started_ns: Option<i64>,
     /// The process that started it; 0 when it is gone.
@@ -45,13 +47,16 @@ impl Facts {
         let stat = process.stat().ok();
         let cgroup = cgroup(process).unwrap_or_default();
         // The path is that of the process's own file system, which a container has to itself.
-        let runtime = Runtime::of(&executable, Path::new(&format!("/proc/{}/exe", process.pid)));
+        let file = PathBuf::from(format!("/proc/{}/exe", process.pid));
+        let runtime = Runtime::of(&executable, &file);
+        let goid_offset = (runtime == Some(Runtime::Go)).then(|| tls::go::goid_offset(&file)).flatten();
         Self {
             service: service(process).unwrap_or_else(|| file_name(&executable)),
             command_line: cut(arguments.join(" ")),
             container: container(&cgroup).unwrap_or_default().to_owned(),
             cgroup,
             runtime,
+            goid_offset,
             started_ns: stat.as_ref().map(|stat| host::started_ns(stat.starttime)),
             parent: stat.map_or(0, |stat| stat.ppid.unsigned_abs()),
             executable,

@@ -12,11 +12,16 @@ use std::{
     },
 };
 
-use aya::maps::{HashMap, MapData, MapError};
-use beyla_schema::wire::{self, Change};
+use aya::maps::MapError;
+use beyla_schema::wire::{self, Change, Target};
 
 use super::{Connections, Facts, FoundSocket, Selectors, survey::Survey};
-use crate::{host, loader::Eyes};
+use crate::{
+    host,
+    loader::Eyes,
+    probe::{Sessions, Targets},
+    tls::{self, Watch},
+};
 
 /// Why a process cannot be captured.
 #[derive(Debug, thiserror::Error)]
@@ -37,11 +42,15 @@ pub enum Error {
 /// The targets and what is known of them.
 pub struct Tracker {
     selectors: Selectors,
-    targets: HashMap<MapData, u32, u8>,
+    targets: Targets,
     /// What the kernel programs remember of connections, where that is in a table.
     connections: Option<Connections>,
     /// Looks at processes.
     pub eyes: Eyes,
+    /// Has programs attached to their TLS libraries, where that is wanted and possible.
+    pub watch: Option<Watch>,
+    /// What the kernel programs remember of TLS sessions.
+    sessions: Sessions,
     found_ns: u64,
     known: BTreeMap<u32, Facts>,
     /// Sockets of the targets found so far, until they are told.
@@ -62,9 +71,10 @@ impl Tracker {
     /// Nobody is a target yet.
     pub fn new(
         selectors: Selectors,
-        targets: HashMap<MapData, u32, u8>,
+        targets: Targets,
         eyes: Eyes,
         connections: Option<Connections>,
+        sessions: Sessions,
     ) -> Self {
         let (known, sockets) = (BTreeMap::new(), Vec::new());
         Self {
@@ -72,6 +82,8 @@ impl Tracker {
             targets,
             connections,
             eyes,
+            watch: None,
+            sessions,
             found_ns: host::monotonic_ns(),
             known,
             sockets,
@@ -110,10 +122,10 @@ impl Tracker {
         // it: look again. Twice is enough, since those found later have parents that are in the table.
         for _ in 0..2 {
             let mut targets = self.survey();
-            targets.retain(|pid| !self.eyes.is_ours(*pid) && !self.known.contains_key(pid));
+            targets.retain(|pid| !self.is_ours(*pid) && !self.known.contains_key(pid));
             for pid in targets {
                 let facts = self.eyes.facts(pid);
-                let sockets = self.add(pid, facts)?;
+                let sockets = self.add(pid, facts, tls::Change::Began(pid))?;
                 self.sockets.extend(sockets.into_iter().map(|socket| (pid, socket)));
             }
         }
@@ -135,7 +147,7 @@ impl Tracker {
     /// follows the forks of targets, and for that moment this process is one.
     pub fn adopt_child<T>(&mut self, start: impl FnOnce() -> T) -> Result<T, Error> {
         let me = std::process::id();
-        self.targets.insert(me, 1, 0).map_err(|source| Error::Map { pid: me, source })?;
+        self.targets.insert(me, Target::NEW.0, 0).map_err(|source| Error::Map { pid: me, source })?;
         let started = start();
         self.targets.remove(&me).map_err(|source| Error::Map { pid: me, source })?;
         Ok(started)
@@ -146,10 +158,11 @@ impl Tracker {
         let pid = record.head.pid;
         if record.change == Change::Exit as u8 {
             let facts = self.known.remove(&pid).unwrap_or_default();
+            self.forget_sessions(pid);
             self.count.store(self.known.len(), Ordering::Relaxed);
             return Some(Found { facts, sockets: Vec::new() });
         }
-        if self.eyes.is_ours(pid) {
+        if self.is_ours(pid) {
             // In a selected control group the kernel programs cannot tell it from others. That it was one for a
             // moment is told like everything that has a number.
             let _ = self.targets.remove(&pid);
@@ -168,8 +181,35 @@ impl Tracker {
         }
         // A table that is full is counted by the kernel side whenever it matters; here the process is
         // at least named.
-        let sockets = self.add(pid, facts.clone()).unwrap_or_default();
+        let forked = record.change == Change::Start as u8;
+        let change = if forked { tls::Change::Forked(pid) } else { tls::Change::Began(pid) };
+        let sockets = self.add(pid, facts.clone(), change).unwrap_or_default();
         Some(Found { facts, sockets })
+    }
+
+    /// Nobody is a target any more: programs that are still attached to TLS libraries see nothing.
+    pub fn release(&mut self) {
+        let pids: Vec<_> = self.targets.keys().flatten().collect();
+        for pid in pids {
+            // It may have ended just now.
+            let _ = self.targets.remove(&pid);
+        }
+        self.watch = None;
+    }
+
+    /// Whether the process is a part of the recorder.
+    fn is_ours(&self, pid: u32) -> bool {
+        self.eyes.is_ours(pid) || self.watch.as_ref().is_some_and(|watch| watch.pid() == pid)
+    }
+
+    /// Forgets the TLS sessions of a process that has ended without ending them.
+    fn forget_sessions(&mut self, pid: u32) {
+        let Some(watch) = &self.watch else { return };
+        watch.tell(tls::Change::Ended(pid));
+        let keys: Vec<_> = self.sessions.keys().flatten().filter(|key| key[0] == u64::from(pid)).collect();
+        for key in keys {
+            let _ = self.sessions.remove(&key);
+        }
     }
 
     fn matches(&self, executable: &std::path::Path) -> bool {
@@ -177,12 +217,16 @@ impl Tracker {
     }
 
     /// Makes a process a target, and marks the sockets it already has.
-    fn add(&mut self, pid: u32, facts: Facts) -> Result<Vec<FoundSocket>, Error> {
-        self.targets.insert(pid, 1, 0).map_err(|source| Error::Map { pid, source })?;
+    fn add(&mut self, pid: u32, facts: Facts, change: tls::Change) -> Result<Vec<FoundSocket>, Error> {
+        let target = facts.goid_offset.map_or(Target::NEW, Target::go);
+        self.targets.insert(pid, target.0, 0).map_err(|source| Error::Map { pid, source })?;
         let mut sockets = self.eyes.mark(pid);
         if let Some(connections) = &mut self.connections {
             // What the kernel programs have told meanwhile is not told again.
             sockets.retain(|socket| socket.remote.is_none() || socket.remember(connections).is_ok());
+        }
+        if let Some(watch) = &self.watch {
+            watch.tell(change);
         }
         self.known.insert(pid, facts);
         self.count.store(self.known.len(), Ordering::Relaxed);

@@ -462,7 +462,8 @@ impl Pairing {
                     self.request.phase = phase;
                     Continue(())
                 }
-                _ => self.refuse(side, false, cx),
+                // Ciphertext may have a blank line like any other bytes.
+                _ => self.refuse(side, is_tls(head), cx),
             },
             Side::Response => match head::response(head) {
                 Some(head) => self.answer(&head, bytes, cx),

@@ -78,7 +78,7 @@ impl Connection {
         // Where the new bytes lie. Others were seen before, came too late, or contradict the length of the call: what
         // they are is not known, and nobody needs them.
         let captured = payload.source().len().min(data.length as usize);
-        let head = captured - call.head.len()..captured;
+        let mut head = captured - call.head.len()..captured;
         let end = tail.source().len() - call.tail.len()..tail.source().len();
         payload.fill(0..head.start);
         payload.fill(head.end..payload.source().len());
@@ -92,6 +92,10 @@ impl Connection {
         }
         if call.seen == 0 && !call.head.is_empty() {
             work.call(call.head, turned);
+            if work.is_stranger() && begins_record(call.head) {
+                // Without it nobody could tell ciphertext, of which there is nothing to hide.
+                head.start += RECORD_HEAD;
+            }
         }
         work.piece(payload, head);
         if call.hidden > 0 {
@@ -99,6 +103,14 @@ impl Connection {
         }
         work.piece(tail, end);
     }
+}
+
+/// Bytes of the head of a TLS record.
+const RECORD_HEAD: usize = 5;
+
+/// Whether these bytes may be a TLS record (RFC 8446, section 5.1).
+fn begins_record(bytes: &[u8]) -> bool {
+    matches!(bytes, [20..=23, 3, 0..=4, _, _, ..])
 }
 
 /// What a call is worked on with.
@@ -116,6 +128,11 @@ impl Work<'_> {
             Protocol::Text { framer, .. } => framer.call(bytes, turned),
             Protocol::Http2(frames) => frames.call(bytes),
         }
+    }
+
+    /// Whether it is not known what the direction speaks.
+    fn is_stranger(&self) -> bool {
+        matches!(&self.side.protocol, Protocol::Text { framer, .. } if framer.is_unknown())
     }
 
     fn gap(&mut self, count: u64) {

@@ -270,6 +270,11 @@ impl Framer {
         matches!(self.phase, Phase::Start(_))
     }
 
+    /// Whether nothing of the stream has said what it is.
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(self.phase, Phase::Start(Trust::Unknown) | Phase::Lost) && !self.spoken
+    }
+
     /// Whether the stream is not known to be HTTP/1.x, nor to be something else.
     pub(super) fn is_stranger(&self) -> bool {
         self.phase == Phase::Lost && !self.spoken

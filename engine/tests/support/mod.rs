@@ -7,6 +7,7 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+pub mod handshakes;
 pub mod peer;
 
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use beyla_engine::{Config, Engine, Sink, Stats};
 use beyla_schema::event::{
     Body, Call, Close, Data, Direction, Endpoint, Event, Open, Origin, Process, Source, Transport,
 };
-use beyla_schema::request::{EndReason, Kind, Protocol, Request, SpanStatus, TlsMatch};
+use beyla_schema::request::{EndReason, Kind, Protocol, Request, SpanStatus, TlsMatch, TlsVersion};
 
 mod cases;
 
@@ -287,6 +288,7 @@ impl Recorded {
                 call: Call::Read,
                 position: *position,
                 ready_ns: *ready_ns,
+                goroutine: 0,
                 length: *length,
                 payload,
                 tail,
@@ -333,6 +335,10 @@ pub struct Seen {
     pub ordinal: u64,
     pub tls: Option<Source>,
     pub tls_match: Option<TlsMatch>,
+    pub tls_version: Option<TlsVersion>,
+    pub tls_server_name: Option<String>,
+    pub tls_alpn: Option<String>,
+    pub handshake_ns: Option<u64>,
     pub user_agent: Option<String>,
     pub request_type: Option<String>,
     pub response_type: Option<String>,
@@ -368,6 +374,7 @@ impl Seen {
         self.duration_ns = self.duration_ns.map(|_| 0);
         self.service_ns = self.service_ns.map(|_| 0);
         self.queue_ns = None;
+        self.handshake_ns = self.handshake_ns.map(|_| 0);
         self.ended_ns = 0;
         self
     }
@@ -407,6 +414,10 @@ impl Sink for Collect {
             ordinal: request.ordinal,
             tls: request.tls,
             tls_match: request.tls_match,
+            tls_version: request.tls_version,
+            tls_server_name: text(request.tls_server_name),
+            tls_alpn: text(request.tls_alpn),
+            handshake_ns: request.handshake_ns,
             user_agent: text(request.user_agent),
             request_type: text(request.request_type),
             response_type: text(request.response_type),

@@ -16,7 +16,7 @@ use arrow::{
 use super::append_text;
 use crate::{
     event::{self, Clock},
-    request::{Request, SpanId, TlsMatch, TraceId},
+    request::{Request, SpanId, TlsMatch, TlsVersion, TraceId},
 };
 
 /// A request and what is known of the file it came from.
@@ -56,13 +56,16 @@ const COLUMNS: &[(&str, Get)] = &[
     ("file", Get::Text(|row| Some(&row.source.file))),
     ("host", Get::Text(|row| Some(&row.source.host))),
     ("service", Get::Text(|row| some_text(row.request.service))),
-    ("pid", Get::Int(|row| some_id(row.request.pid))),
-    ("tid", Get::Int(|row| some_id(row.request.tid))),
-    ("goroutine", Get::Int(|_| None)),
+    ("pid", Get::Int(|row| some_id(row.request.pid.into()))),
+    ("tid", Get::Int(|row| some_id(row.request.tid.into()))),
+    ("goroutine", Get::Int(|row| some_id(row.request.goroutine))),
     ("kind", Get::Text(|row| Some(row.request.kind.name()))),
     ("protocol", Get::Text(|row| Some(row.request.protocol.name()))),
     ("tls", Get::Text(|row| row.request.tls.map(event::Source::name))),
     ("tls_match", Get::Text(|row| row.request.tls_match.map(TlsMatch::name))),
+    ("tls_version", Get::Text(|row| row.request.tls_version.map(TlsVersion::name))),
+    ("tls_server_name", Get::Text(|row| row.request.tls_server_name)),
+    ("tls_alpn", Get::Text(|row| row.request.tls_alpn)),
     ("method", Get::Text(|row| row.request.method)),
     ("scheme", Get::Text(|row| row.request.scheme)),
     ("authority", Get::Text(|row| row.request.authority)),
@@ -84,6 +87,7 @@ const COLUMNS: &[(&str, Get)] = &[
     ("duration_ms", Get::Millis(|row| row.request.duration_ns)),
     ("service_ms", Get::Millis(|row| row.request.service_ns)),
     ("queue_ms", Get::Millis(|row| row.request.queue_ns)),
+    ("handshake_ms", Get::Millis(|row| row.request.handshake_ns)),
     ("request_bytes", Get::Int(|row| row.request.request_bytes)),
     ("response_bytes", Get::Int(|row| row.request.response_bytes)),
     ("request_header_bytes", Get::Int(|row| row.request.request_header_bytes)),
@@ -108,8 +112,8 @@ fn some_text(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
-fn some_id(id: u32) -> Option<u64> {
-    (id != 0).then_some(id.into())
+fn some_id(id: u64) -> Option<u64> {
+    (id != 0).then_some(id)
 }
 
 impl Get {
@@ -245,10 +249,14 @@ mod tests {
             service: "shop",
             pid: 7,
             tid: 8,
+            goroutine: 9,
             kind: Kind::Server,
             protocol: Protocol::Http11,
             tls: None,
             tls_match: None,
+            tls_version: None,
+            tls_server_name: None,
+            tls_alpn: None,
             method: Some("GET"),
             scheme: Some("http"),
             authority: Some("localhost:8080"),
@@ -270,6 +278,7 @@ mod tests {
             duration_ns: Some(1_500_000),
             service_ns: Some(1_500_000),
             queue_ns: None,
+            handshake_ns: None,
             request_bytes: Some(0),
             response_bytes: Some(3),
             request_header_bytes: Some(80),
@@ -315,7 +324,7 @@ mod tests {
             let names = batch.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
             (names, batch.num_rows())
         };
-        assert_eq!(names(&[10, 2]), (vec!["method".to_owned(), "service".to_owned()], 2));
+        assert_eq!(names(&[13, 2]), (vec!["method".to_owned(), "service".to_owned()], 2));
         assert_eq!(names(&[]), (vec![], 2));
         assert!(Builder::new(Source::default(), Some(&[COLUMNS.len()])).is_err());
     }

@@ -8,7 +8,7 @@ use super::Error;
 use crate::event::Clock;
 
 /// The version of the file format that this crate writes.
-pub const VERSION: Version = Version { major: 1, minor: 1 };
+pub const VERSION: Version = Version { major: 1, minor: 2 };
 
 /// A version of the file format. Files of a newer major are refused; a newer minor only adds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -39,6 +39,7 @@ enum Body<'a> {
         call: u8,
         position: u64,
         ready_ns: Option<u64>,
+        goroutine: u64,
         length: u32,
         payload: &'a [u8],
         tail: &'a [u8],
@@ -112,6 +113,7 @@ impl<'a> From<event::Body<'a>> for Body<'a> {
                 call: data.call as u8,
                 position: data.position,
                 ready_ns: data.ready_ns,
+                goroutine: data.goroutine,
                 length: data.length,
                 payload: data.payload,
                 tail: data.tail,
@@ -150,13 +152,14 @@ impl<'a> Body<'a> {
                 local: local.into(),
                 remote: remote.into(),
             }),
-            Self::Data { direction, source, call, position, ready_ns, length, payload, tail } => {
+            Self::Data { direction, source, call, position, ready_ns, goroutine, length, payload, tail } => {
                 event::Body::Data(Data {
                     direction: word(Direction::ALL, |word| word as u8, direction)?,
                     source: word(Source::ALL, |word| word as u8, source)?,
                     call: word(Call::ALL, |word| word as u8, call)?,
                     position,
                     ready_ns,
+                    goroutine,
                     length,
                     payload,
                     tail,

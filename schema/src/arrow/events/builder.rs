@@ -39,6 +39,7 @@ pub struct Builder {
     call: WordsBuilder<Call>,
     position: PrimitiveBuilder<UInt64Type>,
     ready_ns: PrimitiveBuilder<UInt64Type>,
+    goroutine: PrimitiveBuilder<UInt64Type>,
     length: PrimitiveBuilder<UInt32Type>,
     captured: PrimitiveBuilder<UInt32Type>,
     payload: BinaryBuilder,
@@ -115,6 +116,7 @@ impl Builder {
             call: WordsBuilder::new(Call::ALL, Call::name),
             position: PrimitiveBuilder::new(),
             ready_ns: PrimitiveBuilder::new(),
+            goroutine: PrimitiveBuilder::new(),
             length: PrimitiveBuilder::new(),
             captured: PrimitiveBuilder::new(),
             payload: BinaryBuilder::new(),
@@ -211,13 +213,16 @@ impl Builder {
     }
 
     fn data(&mut self, row: usize, data: &Data<'_>) {
-        let Data { direction, source, call, position, ready_ns, length, payload, tail } = *data;
+        let Data { direction, source, call, position, ready_ns, goroutine, length, payload, tail } = *data;
         self.direction.set(row, direction as u8);
         self.source.set(row, source as u8);
         self.call.set(row, call as u8);
         set(&mut self.position, row, position);
         if let Some(ready_ns) = ready_ns {
             set(&mut self.ready_ns, row, ready_ns);
+        }
+        if goroutine != 0 {
+            set(&mut self.goroutine, row, goroutine);
         }
         set(&mut self.length, row, length);
         set(&mut self.captured, row, (payload.len() + tail.len()) as u32);
@@ -265,6 +270,7 @@ impl Builder {
             self.call.finish(rows)?,
             number(&mut self.position, rows),
             number(&mut self.ready_ns, rows),
+            number(&mut self.goroutine, rows),
             number(&mut self.length, rows),
             number(&mut self.captured, rows),
             bytes(&mut self.payload, rows),

@@ -57,6 +57,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         optional("call", words::data_type()),
         optional("position", DataType::UInt64),
         optional("ready_ns", DataType::UInt64),
+        optional("goroutine", DataType::UInt64),
         optional("length", DataType::UInt32),
         optional("captured", DataType::UInt32),
         optional("payload", DataType::Binary),

@@ -99,6 +99,10 @@ train-routes:
 bench PAIRS="5": build
     bin={{ bin }} ./fixtures/bench.sh {{ PAIRS }}
 
+# Attaches to TLS libraries of services under load and detaches again, so many times. Needs root.
+tls-cycles COUNT="1000":
+    BEYLA_TLS_CYCLES={{ COUNT }} BEYLA_LIVE=required cargo test --locked --package beyla-capture --test live tls::cycles -- --nocapture
+
 # Measures what a process pays that a capture has nothing to do with. Needs root.
 bench-bystander PAIRS="5": build
     bin={{ bin }} ./fixtures/bench-bystander.sh {{ PAIRS }}

@@ -15,9 +15,9 @@ use std::{
 
 use beyla_engine::{Config, Engine, Sink, Stats};
 use beyla_schema::{
-    event::{Body, Event},
+    event::{Body, Event, Source},
     file::{EventReader, Metadata, Projection},
-    request::{EndReason, Kind, Protocol, Request},
+    request::{EndReason, Kind, Protocol, Request, TlsMatch},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -72,11 +72,16 @@ impl Capture {
         }
         command.arg("-o").arg(folder.path().join("run.parquet")).args(arguments);
         let (child, lines, stderr) = spawn(command);
-        let announcement = lines
-            .recv_timeout(PATIENCE)
-            .unwrap_or_else(|_| panic!("{arguments:?} does not record; it says nothing"));
+        let mut announcement = String::new();
+        let records = |said: &str| said.lines().any(|line| line.starts_with("recording"));
+        // Before it there may be what is not recorded.
+        while !records(&announcement)
+            && let Ok(said) = lines.recv_timeout(PATIENCE)
+        {
+            announcement = said;
+        }
         let mut capture = Self { child, folder, stderr, announcement };
-        if !capture.announcement.starts_with("recording") {
+        if !records(&capture.announcement) {
             let _ = capture.child.wait();
             panic!("{arguments:?} does not record: {}", capture.announcement);
         }
@@ -178,6 +183,9 @@ pub(crate) struct Recording {
 pub(crate) struct Seen {
     pub(crate) kind: Kind,
     pub(crate) protocol: Protocol,
+    pub(crate) tls: Option<Source>,
+    pub(crate) tls_match: Option<TlsMatch>,
+    pub(crate) scheme: Option<String>,
     pub(crate) authority: Option<String>,
     pub(crate) method: Option<String>,
     pub(crate) target: Option<String>,
@@ -203,6 +211,18 @@ pub(crate) struct Seen {
     pub(crate) ended_ns: u64,
 }
 
+impl Seen {
+    /// It was seen there.
+    pub(crate) fn assert_source(&self, source: Source) {
+        let (tls, scheme) = match source {
+            Source::Socket => (None, "http"),
+            library => (Some(library), "https"),
+        };
+        assert_eq!((self.tls, self.scheme.as_deref()), (tls, Some(scheme)), "{self:?}");
+        assert_eq!(self.tls_match.is_some(), tls.is_some(), "{self:?}");
+    }
+}
+
 /// Keeps what the engine hands out.
 struct Keep(Vec<Seen>);
 
@@ -215,6 +235,9 @@ impl Sink for Keep {
         self.0.push(Seen {
             kind: request.kind,
             protocol: request.protocol,
+            tls: request.tls,
+            tls_match: request.tls_match,
+            scheme: request.scheme.map(str::to_owned),
             authority: request.authority.map(str::to_owned),
             method: request.method.map(str::to_owned),
             target,
@@ -289,6 +312,11 @@ impl Recording {
         let lost: u64 = self.stats.losses.values().sum();
         assert_eq!(lost, 0, "{}\n{:?}", self.stderr, self.stats);
         assert_eq!(self.metadata.as_ref().map(|metadata| metadata.late_rows), Some(0));
+    }
+
+    /// All requests were seen there.
+    pub(crate) fn assert_source(&self, source: Source) {
+        self.requests.iter().for_each(|seen| seen.assert_source(source));
     }
 
     /// What the captured processes served is exactly what was sent, and nothing was lost.

@@ -125,7 +125,7 @@ impl Client {
 }
 
 impl Size {
-    fn new(bytes: u64, chunked: bool) -> Self {
+    pub(crate) fn new(bytes: u64, chunked: bool) -> Self {
         // A chunk's size may lie beyond what is kept of a message.
         if chunked && bytes > 8 * 1024 { Self::Hidden(bytes) } else { Self::Told(bytes) }
     }

@@ -19,17 +19,20 @@ fn grpc(seen: &Seen) -> Option<(String, u32)> {
 
 /// Has the server's calls recorded while `client` makes some; None when that cannot be done here.
 fn recorded(kind: Kind, client: &str, arguments: &[&str], kinds: &[&str]) -> Option<(Recording, Vec<Line>)> {
-    let _turn = turn(Machine::Alone, stacks::PROGRAMS)?;
+    let _turn = turn(Machine::Alone, kind.programs())?;
     let server = Server::start(kind);
     let capture = Capture::of_port(server.port);
-    let report = report(client, &[arguments, &[&server.port.to_string()], kinds].concat());
+    let trust = server.trust();
+    let trust: Vec<_> = trust.iter().map(String::as_str).collect();
+    let report = report(client, &[arguments, &trust, &[&server.port.to_string()], kinds].concat());
     let recording = capture.stop();
     recording.assert_complete();
+    recording.assert_source(kind.source());
     Some((recording, report))
 }
 
 /// Every call ended with a response, and all of it is what the client counted.
-fn assert_calls(recording: &Recording, report: &[Line], protocol: Protocol) {
+pub(crate) fn assert_calls(recording: &Recording, report: &[Line], protocol: Protocol) {
     for seen in &recording.requests {
         assert_eq!((seen.protocol, seen.end_reason), (protocol, EndReason::Response), "{seen:?}");
         assert_eq!((seen.method.as_deref(), seen.status), (Some("POST"), Some(200)), "{seen:?}");
@@ -40,7 +43,11 @@ fn assert_calls(recording: &Recording, report: &[Line], protocol: Protocol) {
 }
 
 fn calls(options: &[&str], kinds: &[&str], count: usize) {
-    let Some((recording, report)) = recorded(Kind::Grpc, "grpc-client", options, kinds) else { return };
+    calls_of(Kind::Grpc, options, kinds, count);
+}
+
+pub(crate) fn calls_of(kind: Kind, options: &[&str], kinds: &[&str], count: usize) {
+    let Some((recording, report)) = recorded(kind, "grpc-client", options, kinds) else { return };
     assert_eq!(recording.requests.len(), count * kinds.len(), "{:?}", recording.stats);
     assert_calls(&recording, &report, Protocol::Grpc);
 }

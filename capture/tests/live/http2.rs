@@ -20,18 +20,19 @@ fn count_of(summary: &str, line: &str, word: &str) -> Option<u64> {
 }
 
 /// Four connections, a hundred streams at a time on each, 20,000 requests.
-fn every_stream_of_h2load_is_recorded(kind: Kind, path: &str) {
+pub(crate) fn every_stream_of_h2load_is_recorded(kind: Kind, path: &str) {
     const REQUESTS: u64 = 20_000;
     let Some(_turn) = turn(Machine::Alone, &[&["h2load"], kind.programs()].concat()) else { return };
     let server = Server::start(kind);
     let capture = Capture::of_port(server.port);
-    let url = format!("http://127.0.0.1:{}{path}", server.port);
+    let url = server.url(path);
     let options = ["-c", "4", "-m", "100", "-n", &REQUESTS.to_string(), &url];
     let summary = output(Command::new("h2load").args(options));
     assert_eq!(count_of(&summary, "requests:", "succeeded"), Some(REQUESTS), "{summary}");
     assert_eq!(count_of(&summary, "status codes:", "2xx"), Some(REQUESTS), "{summary}");
     let recording = capture.stop();
     recording.assert_complete();
+    recording.assert_source(kind.source());
     for seen in &recording.requests {
         assert_eq!((seen.protocol, seen.end_reason), (Protocol::Http2, EndReason::Response), "{seen:?}");
         assert_eq!(seen.method.as_deref(), Some("GET"), "{seen:?}");
@@ -67,13 +68,18 @@ fn h2load_to_nghttpd() {
 }
 
 /// Several methods, statuses and kinds of body, fifty streams at a time: each has the answer that belongs to it.
-fn no_stream_gets_what_belongs_to_another(kind: Kind) {
+pub(crate) fn no_stream_gets_what_belongs_to_another(kind: Kind) {
     let Some(_turn) = turn(Machine::Alone, &[stacks::PROGRAMS, kind.programs()].concat()) else { return };
     let server = Server::start(kind);
     let capture = Capture::of_port(server.port);
-    let options = ["-connections", "3", "-count", "1000", "-concurrency", "50", &server.port.to_string()];
+    let trust = server.trust();
+    let mut options = vec!["-connections", "3", "-count", "1000", "-concurrency", "50"];
+    options.extend(trust.iter().map(String::as_str));
+    let port = server.port.to_string();
+    options.push(&port);
     let report = report("h2-client", &options);
     let recording = capture.stop();
+    recording.assert_source(kind.source());
     assert_mix(&recording, &report, 3, 1000);
     assert!(recording.requests.iter().all(|seen| seen.protocol == Protocol::Http2));
 }
@@ -126,7 +132,8 @@ const CURL: [(&str, &str, &[&str]); 8] = [
     ("DELETE", "/products/7?status=204", &["-X", "DELETE"]),
 ];
 
-fn curl_with_prior_knowledge(kind: Kind) {
+/// Over TLS the two agree on HTTP/2 in the handshake.
+pub(crate) fn every_request_of_curl_is_recorded(kind: Kind) {
     let Some(_turn) = turn(Machine::Shared, &[&["curl"], kind.programs()].concat()) else { return };
     let server = Server::start(kind);
     let capture = Capture::of_port(server.port);
@@ -135,17 +142,22 @@ fn curl_with_prior_knowledge(kind: Kind) {
         .iter()
         .map(|(_, target, options)| {
             // It says what it got, in place of the body.
+            let mut curl = Command::new("curl");
+            match server.certificate() {
+                Some(certificate) => curl.args(["--http2", "--cacert"]).arg(certificate),
+                None => curl.arg("--http2-prior-knowledge"),
+            };
             output(
-                Command::new("curl")
-                    .args(["--silent", "--http2-prior-knowledge", "--output", "/dev/null"])
+                curl.args(["--silent", "--output", "/dev/null"])
                     .args(["--write-out", "%{http_version} %{http_code} %{size_download}\\n"])
                     .args(*options)
-                    .arg(format!("http://127.0.0.1:{}{target}", server.port)),
+                    .arg(server.url(target)),
             )
         })
         .collect();
     let recording = capture.stop();
     recording.assert_complete();
+    recording.assert_source(kind.source());
     let told: Vec<_> = recording
         .requests
         .iter()
@@ -178,15 +190,15 @@ fn curl_with_prior_knowledge(kind: Kind) {
 
 #[test]
 fn curl_to_go() {
-    curl_with_prior_knowledge(Kind::GoHttp2);
+    every_request_of_curl_is_recorded(Kind::GoHttp2);
 }
 
 #[test]
 fn curl_to_hyper() {
-    curl_with_prior_knowledge(Kind::Hyper);
+    every_request_of_curl_is_recorded(Kind::Hyper);
 }
 
 #[test]
 fn curl_to_node() {
-    curl_with_prior_knowledge(Kind::H2c);
+    every_request_of_curl_is_recorded(Kind::H2c);
 }

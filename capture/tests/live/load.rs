@@ -21,21 +21,22 @@ fn run(program: &str, arguments: &[&str], url: &str) -> String {
 }
 
 /// Requests that nginx says it has had, this one included.
-fn counted_by_nginx(port: u16) -> u64 {
-    let status = run("curl", &["-s"], &format!("http://127.0.0.1:{port}/status"));
+fn counted_by(nginx: &Server) -> u64 {
+    let status = run("curl", &["-sk"], &nginx.url("/status"));
     let counts = status.lines().nth(2).unwrap();
     counts.split_whitespace().last().unwrap().parse().unwrap()
 }
 
 /// Loads nginx while it is captured. Returns the recording, and how many requests nginx has counted.
-fn load_nginx(options: &[&str], load: impl FnOnce(&str), assert_path: &str) -> (Recording, u64) {
-    let server = Server::start(Kind::Nginx);
-    let before = counted_by_nginx(server.port);
+fn load_nginx(kind: Kind, options: &[&str], load: impl FnOnce(&str), assert_path: &str) -> (Recording, u64) {
+    let server = Server::start(kind);
+    let before = counted_by(&server);
     let port = server.port.to_string();
     let capture = Capture::start(&[&["--port", &port], options].concat());
-    load(&format!("http://127.0.0.1:{port}{assert_path}"));
-    let counted = counted_by_nginx(server.port) - before;
+    load(&server.url(assert_path));
+    let counted = counted_by(&server) - before;
     let recording = capture.stop();
+    recording.assert_source(kind.source());
     for seen in &recording.requests {
         let target = seen.target.as_deref();
         assert!(target == Some(assert_path) || target == Some("/status"), "{seen:?}");
@@ -49,11 +50,10 @@ fn load_nginx(options: &[&str], load: impl FnOnce(&str), assert_path: &str) -> (
 /// Connections that wrk closes in the middle of a request.
 const WRK_CONNECTIONS: usize = 16;
 
-#[test]
-fn every_request_of_wrk_at_full_speed_is_recorded() {
-    let Some(_turn) = turn(Machine::Alone, &["nginx", "wrk", "curl"]) else { return };
+pub(crate) fn every_request_of_wrk_is_recorded(kind: Kind) {
+    let Some(_turn) = turn(Machine::Alone, &[kind.programs(), &["wrk", "curl"]].concat()) else { return };
     let wrk = |url: &str| drop(run("wrk", &["-t1", "-c16", "-d3"], url));
-    let (recording, counted) = load_nginx(&[], wrk, "/index.html");
+    let (recording, counted) = load_nginx(kind, &[], wrk, "/index.html");
     recording.assert_complete();
     eprintln!("{counted} requests");
     assert_eq!(recording.requests.len() as u64, counted);
@@ -62,10 +62,15 @@ fn every_request_of_wrk_at_full_speed_is_recorded() {
 }
 
 #[test]
+fn every_request_of_wrk_at_full_speed_is_recorded() {
+    every_request_of_wrk_is_recorded(Kind::Nginx);
+}
+
+#[test]
 fn every_connection_of_ab_is_recorded() {
     let Some(_turn) = turn(Machine::Alone, &["nginx", "ab", "curl"]) else { return };
     let ab = |url: &str| drop(run("ab", &["-q", "-c", "8", "-n", "2000"], url));
-    let (recording, counted) = load_nginx(&[], ab, "/index.html");
+    let (recording, counted) = load_nginx(Kind::Nginx, &[], ab, "/index.html");
     recording.assert_complete();
     assert_eq!((recording.requests.len(), counted), (2001, 2001));
     assert!(recording.requests.iter().all(|seen| seen.end_reason == EndReason::Response));
@@ -77,7 +82,7 @@ fn every_connection_of_ab_is_recorded() {
 fn what_a_tiny_ring_loses_is_counted_and_nothing_is_invented() {
     let Some(_turn) = turn(Machine::Alone, &["nginx", "wrk", "curl"]) else { return };
     let wrk = |url: &str| drop(run("wrk", &["-t1", "-c64", "-d2"], url));
-    let (recording, counted) = load_nginx(&["--ring-size", "64KiB"], wrk, "/index.html");
+    let (recording, counted) = load_nginx(Kind::Nginx, &["--ring-size", "64KiB"], wrk, "/index.html");
     let lost = recording.stats.losses["ring_full"];
     assert!(lost > 0, "a ring of 64 KiB lost nothing: {}", recording.stderr);
     assert!(recording.stderr.contains("to ring_full: raise --ring-size"), "{}", recording.stderr);

@@ -28,6 +28,7 @@ mod server;
 mod servers;
 mod stacks;
 mod targets;
+mod tls;
 mod transports;
 mod upgrade;
 

@@ -30,9 +30,13 @@ fn children(pid: u32) -> Vec<u32> {
     text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }
 
-/// No thread of the recorder has a capability, nor can any program get one from it. Its loader has those that
-/// it takes to look at processes.
-fn assert_unprivileged(capture: &Capture) {
+/// CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, bits 19 and 2: what it takes to look at processes.
+const LOADER: &str = "0000000000080004";
+/// These and CAP_SYS_ADMIN, bit 21: what it takes to attach programs to them.
+const ATTACHER: &str = "0000000000280004";
+
+/// No thread of the recorder has a capability, nor can any program get one from it. Its helpers have these.
+fn assert_unprivileged(capture: &Capture, helpers: &[&str]) {
     let pid = capture.pid();
     for thread in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
         let thread = thread.unwrap().file_name().to_str().unwrap().parse().unwrap();
@@ -41,11 +45,11 @@ fn assert_unprivileged(capture: &Capture) {
         }
         assert_eq!(status(thread, "NoNewPrivs"), "1");
     }
-    let loaders = children(pid);
-    assert_eq!(loaders.len(), 1);
-    // CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH: bits 19 and 2.
-    assert_eq!(status(loaders[0], "CapEff"), "0000000000080004");
-    assert_eq!(status(loaders[0], "NoNewPrivs"), "1");
+    let children = children(pid);
+    let capabilities = |set: &str| children.iter().map(|&child| status(child, set)).collect::<Vec<_>>();
+    assert_eq!(capabilities("CapEff"), helpers);
+    assert_eq!(capabilities("CapPrm"), helpers);
+    assert!(children.iter().all(|&child| status(child, "NoNewPrivs") == "1"));
 }
 
 #[test]
@@ -53,7 +57,7 @@ fn no_capability_is_left_while_root_records() {
     let Some(_turn) = turn(Machine::Shared, Kind::Go.programs()) else { return };
     let server = Server::start(Kind::Go);
     let capture = Capture::of_port(server.port);
-    assert_unprivileged(&capture);
+    assert_unprivileged(&capture, &[LOADER, ATTACHER]);
     let mut client = Client::new(server.port);
     client.ask("GET", "/");
     capture.stop().assert_served(&client.take_sent());
@@ -68,7 +72,7 @@ fn sudo_records_as_the_user_who_called_it() {
     let mut command = Command::new(PROGRAM);
     command.env("SUDO_UID", NOBODY.to_string()).env("SUDO_GID", NOBODY.to_string());
     let capture = Capture::run_in(folder, command, &["--port", &server.port.to_string()]);
-    assert_unprivileged(&capture);
+    assert_unprivileged(&capture, &[LOADER, ATTACHER]);
     assert_eq!(status(capture.pid(), "Uid"), format!("{NOBODY}\t{NOBODY}\t{NOBODY}\t{NOBODY}"));
     let mut client = Client::new(server.port);
     client.ask("GET", "/");
@@ -95,7 +99,7 @@ fn an_ordinary_user_records_with_file_capabilities() {
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]).arg(&program);
     let capture = Capture::run_in(folder, command, &["--port", &server.port.to_string()]);
-    assert_unprivileged(&capture);
+    assert_unprivileged(&capture, &[LOADER]);
     let mut client = Client::new(server.port);
     for target in ["/one", "/two?status=404", "/three"] {
         client.ask("GET", target);

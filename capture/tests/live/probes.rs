@@ -174,7 +174,7 @@ fn unix_and_udp_sockets_are_recorded_when_they_are_asked_for() {
     let Some(_turn) = turn(Machine::Shared, &["python3"]) else { return };
     let folder = folder();
     let path = folder.path().to_str().unwrap();
-    let settings = Settings { probe: Choice::SockLength, udp: true, unix: true };
+    let settings = Settings { probe: Choice::SockLength, udp: true, unix: true, ..Settings::default() };
     let mut probes = Probes::attach(Sizes::default(), settings);
     Program::start(LOCAL, LOCAL_TALK, &[path]).record(&mut probes);
     let (seen, counters) = probes.finish();

@@ -18,22 +18,22 @@ use beyla_schema::{
 use crate::{
     Machine, Noise,
     capture::Capture,
-    client::{Client, Message},
+    client::{Client, Message, Sent},
     server::{Kind, Server},
     sources, turn,
 };
 
 /// Requests, each with one secret; over several clients at a time.
-const SECRETS: usize = 1000;
-const CLIENTS: usize = 8;
+pub(crate) const SECRETS: usize = 1000;
+pub(crate) const CLIENTS: usize = 8;
 
 /// So long that no other text has it by chance.
-fn secret(noise: &mut Noise) -> String {
+pub(crate) fn secret(noise: &mut Noise) -> String {
     format!("{:016x}{:08x}", noise.next(), noise.next() as u32)
 }
 
 /// One way to tell a secret: header lines, or a query.
-fn place(number: usize, secret: &str) -> (String, String) {
+pub(crate) fn place(number: usize, secret: &str) -> (String, String) {
     let target = format!("/{number}");
     match number % 8 {
         0 => (target, format!("Authorization: Bearer {secret}\r\n")),
@@ -48,7 +48,7 @@ fn place(number: usize, secret: &str) -> (String, String) {
 }
 
 /// What of `secret` is in `bytes`: any eight bytes of it.
-fn leaks(bytes: &[u8], secret: &str) -> bool {
+pub(crate) fn leaks(bytes: &[u8], secret: &str) -> bool {
     secret.as_bytes().windows(8).step_by(8).any(|part| memchr::memmem::find(bytes, part).is_some())
 }
 
@@ -66,7 +66,7 @@ fn leaks_coded(bytes: &[u8], secret: &str) -> bool {
 }
 
 /// The bytes of the capture's files as they are, and of everything that a reader makes of them.
-fn everything(folder: &Path) -> Vec<u8> {
+pub(crate) fn everything(folder: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         // It may be gone by now: the journal is, once the file is complete.
@@ -131,13 +131,17 @@ fn no_secret_reaches_a_disk() {
         assert!(!leaks(&end, secret), "secret {number} is in the file");
     }
     assert!(leaks(&looked, "/run.parquet") && leaks(&end, "/run.parquet"), "nothing was looked at");
-    // Nothing else changed: the secrets of the queries are as long as they were.
-    for sent in &mut sent {
-        for secret in &secrets {
+    hide(&mut sent, &secrets);
+    recording.assert_served(&sent);
+}
+
+/// Nothing else changes: the secrets of the queries are as long as they were.
+pub(crate) fn hide(sent: &mut [Sent], secrets: &[String]) {
+    for sent in sent {
+        for secret in secrets {
             sent.target = sent.target.replace(secret, &"*".repeat(secret.len()));
         }
     }
-    recording.assert_served(&sent);
 }
 
 /// What is no secret.
@@ -158,8 +162,12 @@ fn fields(number: usize, secret: &str) -> String {
 
 #[test]
 fn no_secret_of_http2_reaches_a_disk() {
-    let Some(_turn) = turn(Machine::Alone, Kind::H2c.programs()) else { return };
-    let server = Server::start(Kind::H2c);
+    no_secret_over_http2_reaches_a_disk(Kind::H2c);
+}
+
+pub(crate) fn no_secret_over_http2_reaches_a_disk(kind: Kind) {
+    let Some(_turn) = turn(Machine::Alone, kind.programs()) else { return };
+    let server = Server::start(kind);
     let port = server.port.to_string();
     let ours = ["--redact-header", "x-ours", "--redact-header", "x-echo"];
     let capture = Capture::start(&[&["--port", &port], &ours[..]].concat());
@@ -176,6 +184,7 @@ fn no_secret_of_http2_reaches_a_disk() {
         .args(["60", "node"])
         .arg(sources().join("h2c/client.js"))
         .args([&port, "4"])
+        .args(server.certificate())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -186,6 +195,7 @@ fn no_secret_of_http2_reaches_a_disk() {
     let folder = capture.path().parent().unwrap().to_owned();
     let looked = everything(&folder);
     let recording = capture.stop();
+    recording.assert_source(kind.source());
     let end = everything(recording.folder.as_ref().unwrap().path());
     for bytes in [&looked, &end] {
         for (number, secret) in secrets.iter().enumerate() {

@@ -9,10 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use beyla_schema::event::Source;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
-use crate::{folder, free_port, sources, stacks, wait_for};
+use crate::{
+    folder, free_port, sources, stacks,
+    tls::{self, Service},
+    wait_for,
+};
 
 /// What to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +59,8 @@ pub(crate) enum Kind {
         accept_ms: u64,
         read_ms: u64,
     },
+    /// Speaks TLS.
+    Tls(Service),
 }
 
 impl Kind {
@@ -75,7 +82,13 @@ impl Kind {
             | Self::Websocket => &["python3"],
             Self::Ruby => &["ruby"],
             Self::Uvicorn => &["uvicorn"],
+            Self::Tls(service) => service.programs(),
         }
+    }
+
+    /// Where the bytes of its messages are seen.
+    pub(crate) fn source(self) -> Source {
+        if let Self::Tls(service) = self { service.source() } else { Source::Socket }
     }
 
     /// Adds what starts the server to a command that bounds its time whatever happens to the test.
@@ -94,13 +107,7 @@ impl Kind {
                 .args(["--worker-tmp-dir", "/dev/shm", "--chdir"])
                 .arg(sources.join("gunicorn")),
             Self::Java => command.args(["java", "-cp"]).arg(java_classes()).args(["Server", &port]),
-            Self::Nginx => {
-                nginx_config(&sources.join("nginx"), folder, &[("PORT", &port)]);
-                fs::create_dir(folder.join("html")).unwrap();
-                fs::write(folder.join("html/index.html"), "hello\n").unwrap();
-                fs::write(folder.join("html/big.bin"), vec![b'x'; 1 << 20]).unwrap();
-                command.args(["nginx", "-c", "nginx.conf", "-e", "error.log", "-p"]).arg(folder)
-            }
+            Self::Nginx => nginx(&mut command, folder, ("PORT", &port)),
             Self::NginxProxy { backend } => {
                 let ports = [("PORT", port.as_str()), ("BACKEND", &backend.to_string())];
                 nginx_config(&sources.join("nginx-proxy"), folder, &ports);
@@ -119,7 +126,8 @@ impl Kind {
             Self::Multipath => command.arg("python3").arg(sources.join("multipath/multipath.py")).arg(port),
             Self::Ruby => command.arg("ruby").arg(sources.join("ruby/server.rb")).arg(port),
             Self::Uvicorn => command
-                .args(["uvicorn", "--log-level", "warning", "--port", &port, "--app-dir"])
+                .args(["uvicorn", "--loop", "asyncio", "--log-level", "warning"])
+                .args(["--port", &port, "--app-dir"])
                 .arg(sources.join("uvicorn"))
                 .arg("app:application"),
             // The package is installed for the system's Python.
@@ -132,9 +140,19 @@ impl Kind {
                 .arg(sources.join("slow/slow.py"))
                 .args([port, accept_ms.to_string(), read_ms.to_string()]),
             Self::Echo => command.arg("python3").arg(sources.join("echo/echo.py")).arg(port),
+            Self::Tls(service) => service.command(&mut command, &port, folder),
         };
         command
     }
+}
+
+/// Adds what starts nginx, and makes the files it serves.
+pub(crate) fn nginx<'a>(command: &'a mut Command, folder: &Path, value: (&str, &str)) -> &'a mut Command {
+    nginx_config(&sources().join("nginx"), folder, &[value]);
+    fs::create_dir(folder.join("html")).unwrap();
+    fs::write(folder.join("html/index.html"), "hello\n").unwrap();
+    fs::write(folder.join("html/big.bin"), vec![b'x'; 1 << 20]).unwrap();
+    command.args(["nginx", "-c", "nginx.conf", "-e", "error.log", "-p"]).arg(folder)
 }
 
 /// Writes a configuration of nginx with its placeholders replaced.
@@ -145,7 +163,7 @@ fn nginx_config(source: &Path, folder: &Path, values: &[(&str, &str)]) {
 }
 
 /// The Go server, compiled once.
-fn go_program() -> &'static Path {
+pub(crate) fn go_program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         compiled("go-server", |program| {
@@ -183,6 +201,7 @@ pub(crate) fn compiled(name: &str, compiler: impl FnOnce(&Path) -> Command) -> P
 /// A running server.
 pub(crate) struct Server {
     pub(crate) port: u16,
+    kind: Kind,
     child: Child,
     folder: TempDir,
 }
@@ -204,7 +223,7 @@ impl Server {
         let mut command = kind.command(port, folder.path(), timeout);
         let log = File::create(folder.path().join("server.log")).unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let mut server = Self { port, child: command.spawn().unwrap(), folder };
+        let mut server = Self { port, kind, child: command.spawn().unwrap(), folder };
         wait_for("the server", || {
             if let Some(status) = server.child.try_wait().unwrap() {
                 let log = fs::read_to_string(server.folder.path().join("server.log"));
@@ -213,6 +232,23 @@ impl Server {
             TcpStream::connect(("127.0.0.1", port)).ok()
         });
         server
+    }
+
+    /// Where `target` is.
+    pub(crate) fn url(&self, target: &str) -> String {
+        let scheme = if self.certificate().is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}{target}", self.port)
+    }
+
+    /// What its clients must trust, if it speaks TLS.
+    pub(crate) fn certificate(&self) -> Option<PathBuf> {
+        (self.kind.source() != Source::Socket).then(|| self.folder.path().join(tls::CERTIFICATE))
+    }
+
+    /// What tells clients of ours to trust it.
+    pub(crate) fn trust(&self) -> Vec<String> {
+        let Some(certificate) = self.certificate() else { return Vec::new() };
+        vec!["-certificate".to_owned(), certificate.display().to_string()]
     }
 
     /// The id of the server's process: the child of the one that bounds its time.

@@ -1,0 +1,74 @@
+//! Probes that come and go, many times, in a service under load.
+
+use std::{
+    env,
+    process::{Command, Stdio},
+    thread,
+};
+
+use super::Service;
+use crate::{
+    Machine,
+    capture::PROGRAM,
+    folder, free_port,
+    server::{Kind, Server},
+    turn,
+};
+
+/// How often, if not so often as this variable says.
+const CYCLES: u32 = 8;
+const VARIABLE: &str = "BEYLA_TLS_CYCLES";
+
+/// Captures begin and end while `wrk` goes on, on connections that last and on one for each request, so that stacks of
+/// new goroutines grow with probes in them. No request fails, and the server is there afterwards.
+fn attaching_and_detaching_harms_nobody(service: Service) {
+    let kind = Kind::Tls(service);
+    let Some(_turn) = turn(Machine::Alone, &[kind.programs(), &["wrk"]].concat()) else { return };
+    let cycles = env::var(VARIABLE).ok().and_then(|count| count.parse().ok()).unwrap_or(CYCLES);
+    // Bounded too, but for as long as this takes.
+    let mut timeout = Command::new("sh");
+    timeout.args(["-c", &format!("shift 3; exec timeout -k 5 {} \"$@\"", cycles * 4 + 60), "sh"]);
+    let server = Server::start_with(kind, free_port(), timeout);
+    let pid = server.pid();
+    let folder = folder();
+    let output = folder.path().join("cycle.parquet");
+    let load = |header: &'static str| {
+        let url = server.url("/index.html");
+        let seconds = cycles + 2;
+        thread::spawn(move || {
+            let mut wrk = Command::new("wrk");
+            wrk.args(["-t1", "-c4", &format!("-d{seconds}s"), "-H", header]).arg(url);
+            let output = wrk.stdin(Stdio::null()).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        })
+    };
+    let loads = [load("Connection: keep-alive"), load("Connection: close")];
+    for _ in 0..cycles {
+        let mut capture = Command::new(PROGRAM);
+        capture.args(["--quiet", "--force", "--duration", "100ms", "--pid", &pid.to_string()]);
+        let output = capture.arg("-o").arg(&output).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    for load in loads {
+        let said = load.join().unwrap();
+        assert!(said.contains("Requests/sec"), "{said}");
+        assert!(!said.contains("Socket errors") && !said.contains("Non-2xx"), "{said}");
+        eprintln!("{}", said.lines().find(|line| line.contains("requests in")).unwrap_or_default().trim());
+    }
+    assert_eq!(server.pid(), pid);
+}
+
+#[test]
+fn of_go() {
+    attaching_and_detaching_harms_nobody(Service::GoStripped);
+}
+
+#[test]
+fn of_nginx() {
+    attaching_and_detaching_harms_nobody(Service::Nginx);
+}
+
+#[test]
+fn of_node() {
+    attaching_and_detaching_harms_nobody(Service::Node);
+}

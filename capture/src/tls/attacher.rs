@@ -120,6 +120,10 @@ impl Attacher {
                     (plan.library, failure)
                 }
             };
+            if failure.is_some() && mapped::files(pid).is_none_or(|files| files.is_empty()) {
+                // It has ended meanwhile.
+                return Vec::new();
+            }
             attached.push(Attached { library: library.to_owned(), file: name, failure });
         }
         attached

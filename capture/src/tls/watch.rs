@@ -204,14 +204,16 @@ impl<S: Fn(&str)> Watcher<S> {
         for Attached { library, file, failure } in attached {
             let name = format!("{library}:{}", file.display());
             let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-            // A process that has another library too may well use TLS for nothing that is recorded.
+            // That others are loaded does not say that they are used.
             if let Some(failure) = &failure
-                && library == "openssl"
+                && ["openssl", "go"].contains(&&*library)
                 && !found.contains_key(&name)
             {
                 (self.say)(&format!("TLS of process {pid} is not seen: {} {failure}", file.display()));
             }
-            found.entry(name).or_insert(failure);
+            // What was seen into in one process can be.
+            let known = found.entry(name).or_insert_with(|| failure.clone());
+            *known = known.take().and(failure);
         }
     }
 }

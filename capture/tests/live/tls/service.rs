@@ -20,6 +20,8 @@ pub(crate) enum Service {
     Go,
     /// The same without symbols.
     GoStripped,
+    /// Not optimised: not the code that the probes are made for.
+    GoUnoptimised,
     /// What `h2-client` asks.
     GoHttp2,
     /// grpc-go.
@@ -48,7 +50,7 @@ impl Service {
     /// What must be installed: python3 for the client.
     pub(crate) fn programs(self) -> &'static [&'static str] {
         match self {
-            Self::Go | Self::GoStripped => &["openssl", "python3", "go"],
+            Self::Go | Self::GoStripped | Self::GoUnoptimised => &["openssl", "python3", "go"],
             Self::GoHttp2 | Self::Grpc | Self::Hyper | Self::HyperVendored => {
                 &["openssl", "python3", "go", "cargo"]
             }
@@ -64,7 +66,7 @@ impl Service {
     /// Its library.
     pub(crate) fn source(self) -> Source {
         match self {
-            Self::Go | Self::GoStripped | Self::GoHttp2 | Self::Grpc => Source::Go,
+            Self::Go | Self::GoStripped | Self::GoUnoptimised | Self::GoHttp2 | Self::Grpc => Source::Go,
             _ => Source::OpenSsl,
         }
     }
@@ -76,6 +78,7 @@ impl Service {
         let command = match self {
             Self::Go => command.arg(go_program()).arg(port),
             Self::GoStripped => command.arg(stripped_go_program()).arg(port),
+            Self::GoUnoptimised => command.arg(unoptimised_go_program()).arg(port),
             Self::GoHttp2 => command.arg(stacks::program("h2-server")).arg(port),
             Self::Grpc => command.arg(stacks::program("grpc-server")).arg(port),
             Self::Hyper => command.arg(stacks::program("hyper-server")).arg(port),
@@ -142,6 +145,19 @@ fn stripped_go_program() -> &'static Path {
             let mut build = Command::new("go");
             build.current_dir(sources().join("go"));
             build.args(["build", "-ldflags", "-s -w", "-o"]).arg(program).arg(".");
+            build
+        })
+    })
+}
+
+/// The same whose TLS was compiled for a debugger, compiled once.
+fn unoptimised_go_program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        compiled("go-server-unoptimised", |program| {
+            let mut build = Command::new("go");
+            build.current_dir(sources().join("go"));
+            build.args(["build", "-gcflags", "crypto/tls=-N -l", "-o"]).arg(program).arg(".");
             build
         })
     })

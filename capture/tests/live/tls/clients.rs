@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How long they wait.
-const WAIT_MS: u64 = 1000;
+const WAIT_MS: u64 = 3000;
 
 /// Records a command that reads `input`. Returns the recording, and what it printed.
 fn recorded(program: &Path, arguments: &[&str], input: &str) -> (Recording, String) {

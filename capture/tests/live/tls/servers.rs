@@ -152,7 +152,8 @@ fn a_server_is_awaited(service: Service) {
     let port = free_port();
     let capture = Capture::of_port(port);
     let server = Server::start_on(kind, port);
-    thread::sleep(Duration::from_secs(1));
+    // Attaching waits for the kernel, and longer while other captures end.
+    thread::sleep(Duration::from_secs(4));
     let mut client = Client::of(&server);
     let mut asked: Vec<_> =
         ["/first", "/second?status=404", "/third?delay=20ms"].map(|target| Ask::get(0, target)).into();

@@ -16,10 +16,12 @@ pub enum Program {
     SslNew,
     /// A session ends.
     SslFree,
-    /// A call of a session begins.
+    /// A call that may move plaintext begins.
     SslEnter,
-    /// A call that moved no plaintext is over.
-    SslLeave,
+    /// `SSL_do_handshake` begins.
+    SslHandshakeEnter,
+    /// `SSL_do_handshake` is over.
+    SslHandshakeLeave,
     /// `SSL_read` is over.
     SslRead,
     /// `SSL_write` is over.
@@ -44,7 +46,8 @@ impl Program {
         Self::SslNew,
         Self::SslFree,
         Self::SslEnter,
-        Self::SslLeave,
+        Self::SslHandshakeEnter,
+        Self::SslHandshakeLeave,
         Self::SslRead,
         Self::SslWrite,
         Self::SslReadEx,
@@ -61,7 +64,8 @@ impl Program {
             Self::SslNew => "ssl_new",
             Self::SslFree => "ssl_free",
             Self::SslEnter => "ssl_enter",
-            Self::SslLeave => "ssl_leave",
+            Self::SslHandshakeEnter => "ssl_handshake_enter",
+            Self::SslHandshakeLeave => "ssl_handshake_leave",
             Self::SslRead => "ssl_read",
             Self::SslWrite => "ssl_write",
             Self::SslReadEx => "ssl_read_ex",
@@ -77,7 +81,7 @@ impl Program {
     pub fn is_at_return(self) -> bool {
         match self {
             Self::SslNew
-            | Self::SslLeave
+            | Self::SslHandshakeLeave
             | Self::SslRead
             | Self::SslWrite
             | Self::SslReadEx
@@ -85,6 +89,7 @@ impl Program {
             // The stacks of Go move, and with them what the kernel would have put there to come back.
             Self::SslFree
             | Self::SslEnter
+            | Self::SslHandshakeEnter
             | Self::GoHandshake
             | Self::GoRead
             | Self::GoWrite

@@ -34,20 +34,40 @@ fn ssl_free(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// `SSL_read(SSL *, void *, int)`, `SSL_write`, their forms with a fourth argument that tells the number of bytes,
-/// and `SSL_do_handshake(SSL *)`, of whose registers only the first means something.
+/// `SSL_read(SSL *, void *, int)`, `SSL_write`, and their forms with a fourth argument that tells the number of bytes.
 #[uprobe]
 fn ssl_enter(ctx: ProbeContext) -> u32 {
     let (Some(object), Some(buffer), Some(moved_at)) = (ctx.arg(0), ctx.arg(1), ctx.arg(3)) else { return 0 };
     let Some(actor) = super::actor() else { return 0 };
-    let Some(session) = super::known_session(actor, object) else { return 0 };
-    if session.cookie == 0 {
-        take_over(session, actor);
-    }
-    if INSIDE.insert(actor.thread(), Inside { object, buffer, moved_at }, 0).is_err() {
+    if !enter(actor, Inside { object, buffer, moved_at }) {
         output::lost(|counters| &mut counters.storage_full);
     }
     0
+}
+
+/// `int SSL_do_handshake(SSL *)`, which some libraries call from within the others: then the thread stays in those.
+#[uprobe]
+fn ssl_handshake_enter(ctx: ProbeContext) -> u32 {
+    let Some(object) = ctx.arg(0) else { return 0 };
+    let Some(actor) = super::actor() else { return 0 };
+    if super::inside(actor).is_none_or(|inside| inside.object != object) {
+        // Nothing that would be recorded is lost where there is no room.
+        enter(actor, Inside { object, buffer: HANDSHAKE, moved_at: 0 });
+    }
+    0
+}
+
+/// In place of the buffer that a handshake does not have.
+const HANDSHAKE: u64 = 0;
+
+/// The thread begins a call for a session. False when there is no room to remember it.
+#[inline(always)]
+fn enter(actor: Actor, inside: Inside) -> bool {
+    let Some(session) = super::known_session(actor, inside.object) else { return false };
+    if session.cookie == 0 {
+        take_over(session, actor);
+    }
+    INSIDE.insert(actor.thread(), inside, 0).is_ok()
 }
 
 /// What the thread has just read in ciphertext belongs to the session that it now calls its library for.
@@ -66,8 +86,11 @@ fn take_over(session: &mut State, actor: Actor) {
 
 /// `SSL_do_handshake` returns.
 #[uretprobe]
-fn ssl_leave(_ctx: RetProbeContext) -> u32 {
-    let _ = INSIDE.remove(Actor::current().thread());
+fn ssl_handshake_leave(_ctx: RetProbeContext) -> u32 {
+    let actor = Actor::current();
+    if super::inside(actor).is_some_and(|inside| inside.buffer == HANDSHAKE) {
+        let _ = INSIDE.remove(actor.thread());
+    }
     0
 }
 

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
 };
@@ -23,7 +23,10 @@ use crate::{
 const CYCLES: u32 = 8;
 const VARIABLE: &str = "BEYLA_TLS_CYCLES";
 
-/// Captures begin and end while `wrk` goes on, on connections that last and on one for each request, so that stacks of
+/// Captures at a time.
+const AT_A_TIME: u32 = 4;
+
+/// Captures begin and end, several at a time, while `wrk` goes on, on connections that last and on one for each request, so that stacks of
 /// new goroutines grow with probes in them. No request fails, and the server is there afterwards.
 fn attaching_and_detaching_harms_nobody(service: Service) {
     let kind = Kind::Tls(service);
@@ -35,15 +38,15 @@ fn attaching_and_detaching_harms_nobody(service: Service) {
     let server = Server::start_with(kind, free_port(), timeout);
     let pid = server.pid();
     let folder = folder();
-    let output = folder.path().join("cycle.parquet");
     let done = Arc::new(AtomicBool::new(false));
     let load = |header: &'static str| {
         let (url, done) = (server.url("/index.html"), Arc::clone(&done));
         thread::spawn(move || {
             let mut requests = 0;
             while !done.load(Ordering::Relaxed) {
-                let mut wrk = Command::new("wrk");
-                wrk.args(["-t1", "-c4", "-d5s", "-H", header, &url]);
+                // What the captures leave, for as much as they take.
+                let mut wrk = Command::new("nice");
+                wrk.args(["wrk", "-t1", "-c4", "-d5s", "-H", header, &url]);
                 let output = wrk.stdin(Stdio::null()).output().unwrap();
                 let said = String::from_utf8(output.stdout).unwrap();
                 assert!(!said.contains("Socket errors") && !said.contains("Non-2xx"), "{said}");
@@ -56,12 +59,20 @@ fn attaching_and_detaching_harms_nobody(service: Service) {
         })
     };
     let loads = [load("Connection: keep-alive"), load("Connection: close")];
-    for _ in 0..cycles {
-        let mut capture = Command::new(PROGRAM);
-        capture.args(["--quiet", "--force", "--duration", "100ms", "--pid", &pid.to_string()]);
-        let output = capture.arg("-o").arg(&output).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
+    let begun = AtomicU32::new(0);
+    thread::scope(|scope| {
+        for number in 0..AT_A_TIME {
+            let (begun, output) = (&begun, folder.path().join(format!("{number}.parquet")));
+            scope.spawn(move || {
+                while begun.fetch_add(1, Ordering::Relaxed) < cycles {
+                    let mut capture = Command::new(PROGRAM);
+                    capture.args(["--quiet", "--force", "--duration", "100ms", "--pid", &pid.to_string()]);
+                    let output = capture.arg("-o").arg(&output).output().unwrap();
+                    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+                }
+            });
+        }
+    });
     done.store(true, Ordering::Relaxed);
     let requests = loads.map(|load| load.join().unwrap());
     eprintln!("{cycles} captures came and went during {requests:?} requests");

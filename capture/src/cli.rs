@@ -9,7 +9,7 @@ use beyla_engine::redact::{Policy, PolicyError};
 use beyla_schema::wire::MAX_PAYLOAD;
 
 use crate::{
-    loader,
+    live, loader,
     probe::{Choice, Settings, Sizes},
     session::Options,
     target::{Cgroup, Executable, Ports, Selectors},
@@ -276,6 +276,7 @@ impl Cli {
                 cpus: None,
             },
             settings: Settings { probe: self.probe, udp: self.udp, unix: self.unix, no_tls: self.no_tls },
+            live: live::Options::default(),
             quiet: self.quiet,
         })
     }

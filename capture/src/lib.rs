@@ -13,6 +13,7 @@ pub mod cli;
 pub mod convert;
 pub mod cost;
 pub mod host;
+pub mod live;
 pub mod loader;
 pub mod order;
 pub mod privilege;

@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{
     cost::{self, Meter},
-    host,
+    host, live,
     loader::{Eyes, Loader},
     privilege::{self, Identity},
     probe::{self, CounterMap, Maps, Settings, Sizes},
@@ -55,6 +55,8 @@ pub struct Options {
     pub settings: Settings,
     /// What is masked.
     pub policy: Policy,
+    /// What is shown meanwhile.
+    pub live: live::Options,
     /// Say nothing but errors.
     pub quiet: bool,
 }

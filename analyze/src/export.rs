@@ -6,14 +6,14 @@ use std::io::{self, Write};
 use beyla_engine::{
     Sink,
     prometheus::{Exposition, Names},
-    route::Rules,
+    route::{Rules, Signal},
     trace_line,
 };
 use beyla_schema::{arrow::requests::Source, event::Clock, request::Request};
 
 use crate::{
     Error,
-    replay::{Capture, Consumer, Signal, Summary, replay_all},
+    replay::{Capture, Consumer, Summary, replay_all},
 };
 
 struct TraceLines<W> {

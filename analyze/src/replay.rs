@@ -6,7 +6,7 @@ use std::path::Path;
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use beyla_engine::{
     Config, Engine, Sink, Stats,
-    route::{Matcher, Rules},
+    route::{Kept, Rules, Signal},
 };
 use beyla_schema::{
     arrow::requests::Source,
@@ -119,15 +119,6 @@ pub trait Consumer: Sink {
     }
 }
 
-/// What requests are made into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// Numbers of many requests.
-    Metrics,
-    /// Each request by itself.
-    Traces,
-}
-
 /// Takes requests and does nothing with them: for a replay that is only about the [`Summary`].
 pub struct Nothing;
 
@@ -137,37 +128,13 @@ impl Sink for Nothing {
 
 impl Consumer for Nothing {}
 
-/// Passes on the requests whose path is not ignored.
-struct Kept<'c, C> {
-    consumer: &'c mut C,
-    ignored: Matcher,
-}
-
-impl<'c, C: Consumer> Kept<'c, C> {
-    fn new(rules: &Rules, consumer: &'c mut C) -> Self {
-        let ignores = match consumer.signal() {
-            Signal::Metrics => rules.ignore_mode.metrics(),
-            Signal::Traces => rules.ignore_mode.traces(),
-        };
-        Self { consumer, ignored: Matcher::new(if ignores { &rules.ignored } else { &[] }) }
-    }
-}
-
-impl<C: Consumer> Sink for Kept<'_, C> {
-    fn request(&mut self, request: &Request<'_>) {
-        if request.path.and_then(|path| self.ignored.find(path)).is_none() {
-            self.consumer.request(request);
-        }
-    }
-}
-
-impl<C: Consumer> Consumer for Kept<'_, C> {
+impl<C: Consumer> Consumer for Kept<&mut C> {
     fn begin(&mut self, source: &Source) {
-        self.consumer.begin(source);
+        self.sink.begin(source);
     }
 
     fn stopped(&self) -> bool {
-        self.consumer.stopped()
+        self.sink.stopped()
     }
 }
 
@@ -282,7 +249,7 @@ pub fn replay_all(
     consumer: &mut impl Consumer,
     progress: bool,
 ) -> Vec<Summary> {
-    let consumer = &mut Kept::new(rules, consumer);
+    let consumer = &mut Kept::new(rules, consumer.signal(), consumer);
     let mut progress = Progress::new(captures.iter().map(Capture::rows).sum(), progress);
     let mut summaries = Vec::new();
     for recording in recordings(captures, |capture| capture.reader.metadata()) {

@@ -147,6 +147,18 @@ pub struct Cli {
     #[arg(long, value_name = "NAME")]
     redact_param: Vec<String>,
 
+    /// Print a line per request
+    #[arg(long)]
+    print_traces: bool,
+
+    /// Serve metrics on this port
+    #[arg(long, value_name = "PORT")]
+    prometheus_port: Option<u16>,
+
+    /// Write metrics to this file
+    #[arg(long, value_name = "FILE")]
+    prometheus_textfile: Option<PathBuf>,
+
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -258,7 +270,7 @@ impl Cli {
         Ok(Options {
             policy,
             selectors,
-            output: self.output.ok_or(Error::NoOutput)?,
+            output: self.output,
             force: self.force,
             limits: Limits {
                 max_events: self.max_events,
@@ -276,7 +288,16 @@ impl Cli {
                 cpus: None,
             },
             settings: Settings { probe: self.probe, udp: self.udp, unix: self.unix, no_tls: self.no_tls },
-            live: live::Options::default(),
+            live: live::Options {
+                traces: self.print_traces,
+                endpoint: self.prometheus_port.map(|port| live::Endpoint {
+                    address: std::net::Ipv4Addr::UNSPECIFIED.into(),
+                    port,
+                    path: "/metrics".to_owned(),
+                }),
+                textfile: self.prometheus_textfile,
+                ..live::Options::default()
+            },
             quiet: self.quiet,
         })
     }

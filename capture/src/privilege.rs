@@ -56,6 +56,11 @@ impl Identity {
         found.ok_or_else(|| Error::Folder(output.to_owned()))
     }
 
+    /// The user behind sudo, else the present one.
+    pub fn of_user() -> Self {
+        invoking_user().unwrap_or(Self { user: Uid::effective(), group: Gid::effective() })
+    }
+
     /// Becomes this identity without any capability, for good: also programs that this process runs get none.
     pub fn assume(self) -> Result<(), Error> {
         let Self { user, group } = self;

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     path::PathBuf,
     process::ExitStatus,
     sync::{
@@ -41,8 +42,8 @@ use crate::{
 pub struct Options {
     /// Whose events.
     pub selectors: Selectors,
-    /// Where to.
-    pub output: PathBuf,
+    /// Where to; without, what is captured is only shown.
+    pub output: Option<PathBuf>,
     /// Overwrite the output.
     pub force: bool,
     /// How much, and in how many files.
@@ -85,27 +86,40 @@ pub enum Error {
     /// A signal handler, a runtime.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// The place for metrics.
+    #[error("cannot serve metrics on {address}, port {port}: {source}; choose another --prometheus-port")]
+    Endpoint {
+        /// The address.
+        address: IpAddr,
+        /// The port.
+        port: u16,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// A thread of ours panicked.
-    #[error("the {0} ended unexpectedly; `beyla-analyze {1}` reads what it had written")]
-    Thread(&'static str, PathBuf),
+    #[error("the {0} ended unexpectedly; `beyla-analyze` reads what was written until then")]
+    Thread(&'static str),
 }
 
 /// Captures until the first reason to stop. Returns the exit status of the command, if there was one.
 pub async fn run(options: Options) -> Result<Option<ExitStatus>, Error> {
     // From the first moment on: whoever interrupts a capture that says it records gets a file.
     let mut signals = Signals::new()?;
-    let (quiet, path) = (options.quiet, options.output.clone());
+    let quiet = options.quiet;
     let line = Line::new(quiet);
     let began = Instant::now();
     let mut recording = begin(&options, &line)?;
     let (reason, status) = recording.watch(&options, &line, &mut signals).await;
     // From here on a signal ends the program at once: there is nothing to stop any more but the writing.
-    let name = path.display().to_string();
+    let path = options.output.clone();
     tokio::spawn(async move {
         signals.any().await;
-        eprintln!(
-            "beyla-capture: interrupted while finishing: `beyla-capture recover {name}` makes a file of it"
-        );
+        if let Some(path) = path {
+            let name = path.display();
+            eprintln!(
+                "beyla-capture: interrupted while finishing: `beyla-capture recover {name}` makes a file of it"
+            );
+        }
         std::process::exit(130);
     });
     let (progress, processes) = (Arc::clone(&recording.progress), recording.most_targets);
@@ -114,8 +128,8 @@ pub async fn run(options: Options) -> Result<Option<ExitStatus>, Error> {
     line.clear();
     let ((losses, mut tracker), written) = match ended {
         Ok((Ok(read), Ok(written))) => (read, written?),
-        Ok((Err(_), _)) => return Err(Error::Thread("reader", path)),
-        Ok((_, Err(_))) | Err(_) => return Err(Error::Thread("writer", path)),
+        Ok((Err(_), _)) => return Err(Error::Thread("reader")),
+        Ok((_, Err(_))) | Err(_) => return Err(Error::Thread("writer")),
     };
     if !quiet {
         eprintln!("{}", status::summary(&progress, processes, began.elapsed(), &losses, &written));
@@ -166,13 +180,18 @@ struct Recording {
     writer: JoinHandle<Result<Written, writer::Error>>,
     /// Resolves when the writer wants the capture to end, and why.
     limit: oneshot::Receiver<&'static str>,
+    live: Option<live::Running>,
 }
 
 /// Claims the output, attaches the probes, finds the targets and starts the threads.
 fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
     let Options { selectors, sizes, settings, .. } = options;
-    let identity = Identity::for_output(&options.output)?;
-    let output = Output::create(&options.output, options.limits.rotate.is_some(), options.force)?;
+    let bound = options.live.endpoint.as_ref().map(bind).transpose()?;
+    let written = options.output.as_ref().or(options.live.textfile.as_ref());
+    let identity = written.map_or(Ok(Identity::of_user()), |path| Identity::for_output(path))?;
+    let rotated = options.limits.rotate.is_some();
+    let output =
+        options.output.as_ref().map(|path| Output::create(path, rotated, options.force)).transpose()?;
     let meter = Meter::start();
     let started = start(selectors, *sizes, *settings).and_then(|started| {
         // From here on nothing of what is recorded has been looked at, and everything is.
@@ -182,7 +201,9 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
     let Started { attached, events, counters, mut tracker, command, loader, tls } = match started {
         Ok(started) => started,
         Err(error) => {
-            output.discard();
+            if let Some(output) = output {
+                output.discard();
+            }
             return Err(error);
         }
     };
@@ -214,6 +235,19 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
     let progress = Arc::clone(&facts.progress);
     let stop = Arc::new(Stop::default());
     let targets = tracker.count();
+    let at = bound.as_ref().map(live::Bound::url).transpose()?;
+    let context = live::Context {
+        capture_id: facts.metadata(Tally::default()).number(),
+        host: facts.host.name.clone(),
+        clock: clock.clock(),
+        line: line.clone(),
+    };
+    let (feed, live) = live::start(&options.live, bound, Box::new(io::stdout()), context)?.unzip();
+    if !options.quiet
+        && let Some(at) = at
+    {
+        line.say(&format!("metrics at {at}"));
+    }
     let (sender, batches) = sync_channel(ring::CHANNEL);
     let (limit_reached, limit) = oneshot::channel();
     let limits = options.limits;
@@ -229,6 +263,7 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
             limits,
             &facts.policy,
             &batches,
+            feed,
             |tally| facts.metadata(tally),
             |reason| {
                 // Nobody listens any more when the capture is ending anyway.
@@ -236,7 +271,7 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
             },
         )
     })?;
-    Ok(Recording { command, progress, targets, most_targets: 0, stop, reader, writer, limit })
+    Ok(Recording { command, progress, targets, most_targets: 0, stop, reader, writer, limit, live })
 }
 
 impl Recording {
@@ -260,6 +295,7 @@ impl Recording {
                 ended = wait(self.command.as_mut()) => return ("command_exit", ended.ok()),
                 // A writer that has given up does not say anything.
                 limit = &mut self.limit => return (limit.unwrap_or("write_error"), None),
+                reason = over(self.live.as_mut(), line) => return (reason, None),
                 _ = tick.tick() => {
                     let targets = self.targets.load(Ordering::Relaxed);
                     self.most_targets = self.most_targets.max(targets);
@@ -275,7 +311,11 @@ impl Recording {
         reason: &'static str,
     ) -> (thread::Result<Read>, thread::Result<Result<Written, writer::Error>>) {
         self.stop.request(reason);
-        (self.reader.join(), self.writer.join())
+        let ended = (self.reader.join(), self.writer.join());
+        if let Some(live) = self.live {
+            live.finish();
+        }
+        ended
     }
 }
 
@@ -315,6 +355,28 @@ fn start(selectors: &Selectors, sizes: Sizes, settings: Settings) -> Result<Star
         Some(Attacher::start(&attached.tls, targets_again).map_err(Error::Loader)?)
     };
     Ok(Started { attached, events, counters, tracker, command, loader: loader_id, tls })
+}
+
+/// Takes the place for metrics, which may need privileges.
+fn bind(endpoint: &live::Endpoint) -> Result<live::Bound, Error> {
+    live::Bound::new(endpoint).map_err(|source| {
+        let live::Endpoint { address, port, .. } = *endpoint;
+        Error::Endpoint { address, port, source }
+    })
+}
+
+/// Resolves when nobody reads any more what is shown, and that was all.
+async fn over(live: Option<&mut live::Running>, line: &Line) -> &'static str {
+    if let Some(live) = live
+        && let Some(over) = &mut live.over
+    {
+        match over.await {
+            Ok(reason) => return reason,
+            Err(_) => line.say("beyla-capture: the live side ended unexpectedly; the file is not affected"),
+        }
+        live.over = None;
+    }
+    std::future::pending().await
 }
 
 async fn wait(command: Option<&mut Child>) -> io::Result<ExitStatus> {

@@ -8,7 +8,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     ring::{Losses, Progress},
-    writer::Written,
+    writer::{Place, Written},
 };
 
 /// The live line on a terminal; nothing elsewhere.
@@ -91,9 +91,9 @@ pub fn summary(
         }
     }
     let _ = write!(text, "\ncost     {}", cost(&written.cost, count(&progress.events)));
-    let path = written.path.display();
-    let parts = written.parts.map_or(String::new(), |parts| plural(parts as usize, "part", "parts") + ", ");
-    let size = bytes(written.bytes);
+    let Some(Place { path, bytes: size, parts }) = &written.file else { return text };
+    let (path, size) = (path.display(), bytes(*size));
+    let parts = parts.map_or(String::new(), |parts| plural(parts as usize, "part", "parts") + ", ");
     let _ = write!(text, "\nwrote    {path}, {parts}{size}\nnext     beyla-analyze {path}");
     text
 }
@@ -141,7 +141,8 @@ mod tests {
     fn losses_are_always_mentioned() {
         let progress = Progress::default();
         let cost = Cost { cpu_ns: 4_000, memory_bytes: 3 << 20, ..Cost::default() };
-        let written = Written { path: "run.parquet".into(), bytes: 2048, parts: None, cost };
+        let file = Some(Place { path: "run.parquet".into(), bytes: 2048, parts: None });
+        let written = Written { file, cost };
         let text = |losses: &Losses| summary(&progress, 1, Duration::from_secs(2), losses, &written);
         let none = text(&vec![("ring_full", 0), ("storage_full", 0)]);
         assert_eq!(

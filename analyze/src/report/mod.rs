@@ -8,11 +8,11 @@ use beyla_engine::{
     Sink,
     graph::{Call, Graph},
     red::{self, Aggregator},
-    route::Rules,
+    route::{Rules, Signal},
 };
 use beyla_schema::{arrow::requests::Source, event::Clock, request::Request};
 
-use crate::replay::{Capture, Consumer, Signal, Summary, replay_all};
+use crate::replay::{Capture, Consumer, Summary, replay_all};
 
 /// What a report shows.
 #[derive(Clone, Debug)]

@@ -9,12 +9,12 @@ use std::collections::HashMap;
 
 use beyla_engine::{
     Sink,
-    route::{Routes, Rules, Unmatched},
+    route::{Routes, Rules, Signal, Unmatched},
 };
 use beyla_schema::request::{Protocol, Request};
 use serde::Serialize;
 
-use crate::replay::{Capture, Consumer, Signal, Summary, replay_all};
+use crate::replay::{Capture, Consumer, Summary, replay_all};
 
 /// Bytes of routes and examples that are kept by name, of all services and rules together.
 const MAX_BYTES: usize = 64 << 20;

@@ -9,12 +9,31 @@ use beyla_engine::{prometheus::Names, route::Rules};
 pub struct Options {
     /// How paths become routes.
     pub rules: Rules,
+    /// Print a line per request to standard output.
+    pub traces: bool,
     /// Serve metrics here.
     pub endpoint: Option<Endpoint>,
     /// Write metrics to this file, again and again and at the end.
     pub textfile: Option<PathBuf>,
     /// Which metrics.
     pub metrics: Metrics,
+}
+
+impl Options {
+    /// Whether anything is wanted.
+    pub fn is_anything(&self) -> bool {
+        self.traces || self.metrics_wanted()
+    }
+
+    /// Whether metrics are wanted.
+    pub(super) fn metrics_wanted(&self) -> bool {
+        self.endpoint.is_some() || self.textfile.is_some()
+    }
+
+    /// Whether traces are all that is wanted.
+    pub(super) fn only_traces(&self) -> bool {
+        self.traces && !self.metrics_wanted()
+    }
 }
 
 /// Where metrics are served.

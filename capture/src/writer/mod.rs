@@ -25,7 +25,10 @@ pub(crate) use output::{is_being_written, parts_of, remove};
 use recorder::Recorder;
 pub use recorder::Tally;
 
-use crate::order::{Batch, Order};
+use crate::{
+    live::Feed,
+    order::{Batch, Order},
+};
 
 /// Why there is no file, or only a part of it.
 #[derive(Debug, thiserror::Error)]
@@ -76,39 +79,106 @@ pub enum Error {
 /// A finished capture.
 #[derive(Debug)]
 pub struct Written {
+    /// Where it is; None when it was not to be kept.
+    pub file: Option<Place>,
+    /// What the capture cost.
+    pub cost: Cost,
+}
+
+/// Where a finished capture is.
+#[derive(Debug)]
+pub struct Place {
     /// Name of its file, or of all its parts as a shell matches them.
     pub path: PathBuf,
     /// Its size, that of parts which were deleted included.
     pub bytes: u64,
     /// How many parts there were; None when it is one file.
     pub parts: Option<u32>,
-    /// What the capture cost.
-    pub cost: Cost,
 }
 
-/// Writes batches until their sender is gone, with what `policy` wants masked. `metadata` tells of the capture as of now; `stop` is told the
-/// reason when a limit is reached, and what is in flight then is still written.
+/// Takes batches until their sender is gone, and writes them to `output` with what `policy` wants masked; `feed` gets the
+/// same. `metadata` tells of the capture as of now; `stop` is told the reason when a limit is reached, and what is in flight
+/// then is still written.
 pub fn run(
-    output: Output,
+    output: Option<Output>,
     limits: Limits,
     policy: &Policy,
     batches: &Receiver<Batch>,
+    mut feed: Option<Feed>,
     metadata: impl Fn(Tally) -> Metadata,
     stop: impl FnOnce(&'static str),
 ) -> Result<Written, Error> {
-    let mut recorder = Recorder::new(output, limits, metadata, stop)?;
+    let mut to = match output {
+        Some(output) => To::File(Box::new(Recorder::new(output, limits, metadata, stop)?)),
+        None => To::Nowhere { events: 0, limits, metadata, stop: Some(stop) },
+    };
     let mut order = Order::default();
     let mut redactor = Redactor::new(policy);
-    // Every event passes here in its order, before anything of it is written down.
-    let mut pass = |recorder: &mut Recorder<_, _>, event: &Event<'_>| recorder.push(&redactor.redact(event));
+    // Every event passes here in its order, before anything of it is written down or shown.
+    let mut pass = |to: &mut To<_, _>, feed: &mut Option<Feed>, event: &Event<'_>| {
+        let event = redactor.redact(event);
+        if let Some(feed) = feed {
+            feed.push(&event);
+        }
+        to.push(&event)
+    };
     let mut until_ns = 0;
     for batch in batches {
         let drained_ns = batch.drained_ns;
         order.push(batch);
-        order.release(drained_ns, |event| pass(&mut recorder, event))?;
+        order.release(drained_ns, |event| pass(&mut to, &mut feed, event))?;
+        if let Some(feed) = &mut feed {
+            feed.hand_over();
+        }
         until_ns = until_ns.max(Order::released_until(drained_ns));
-        recorder.commit(until_ns, order.late())?;
+        to.commit(until_ns, order.late())?;
     }
-    order.finish(|event| pass(&mut recorder, event))?;
-    recorder.finish(order.late())
+    order.finish(|event| pass(&mut to, &mut feed, event))?;
+    drop(feed);
+    to.finish(order.late())
+}
+
+/// Where events go.
+enum To<M, S> {
+    File(Box<Recorder<M, S>>),
+    /// They are only shown.
+    Nowhere {
+        events: u64,
+        limits: Limits,
+        metadata: M,
+        stop: Option<S>,
+    },
+}
+
+impl<M: Fn(Tally) -> Metadata, S: FnOnce(&'static str)> To<M, S> {
+    fn push(&mut self, event: &Event<'_>) -> Result<(), Error> {
+        match self {
+            Self::File(recorder) => recorder.push(event)?,
+            Self::Nowhere { events, .. } => *events += 1,
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, until_ns: u64, late: u64) -> Result<(), Error> {
+        match self {
+            Self::File(recorder) => recorder.commit(until_ns, late)?,
+            Self::Nowhere { events, limits, stop, .. } => {
+                if limits.max_events.is_some_and(|limit| *events >= limit)
+                    && let Some(stop) = stop.take()
+                {
+                    stop("max_events");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self, late: u64) -> Result<Written, Error> {
+        match self {
+            Self::File(recorder) => recorder.finish(late),
+            Self::Nowhere { metadata, .. } => {
+                Ok(Written { file: None, cost: metadata(Tally::default()).cost })
+            }
+        }
+    }
 }

@@ -14,7 +14,7 @@ use beyla_schema::{
 };
 
 use super::{
-    Error, Limits, Written,
+    Error, Limits, Place, Written,
     carried::Carried,
     output::{self, Claim, Output},
 };
@@ -263,7 +263,7 @@ impl<M: Fn(Tally) -> Metadata, S: FnOnce(&'static str)> Recorder<M, S> {
         let parts = self.part.number.is_some().then_some(self.done.parts);
         let path = if parts.is_some() { output::all_parts(&self.path) } else { self.path.clone() };
         let bytes = if parts.is_some() { self.done.bytes } else { last };
-        Ok(Written { path, bytes, parts, cost: std::mem::take(&mut self.done.cost) })
+        Ok(Written { file: Some(Place { path, bytes, parts }), cost: std::mem::take(&mut self.done.cost) })
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod gibberish;
 mod heuristic;
+mod kept;
 #[rustfmt::skip]
 mod model;
 mod pattern;
@@ -16,6 +17,7 @@ use std::str::FromStr;
 
 use rustc_hash::{FxHashMap, FxHasher};
 
+pub use kept::{Kept, Signal};
 pub use pattern::{Matcher, Pattern, PatternError};
 
 use trie::Trie;

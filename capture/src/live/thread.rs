@@ -1,0 +1,174 @@
+//! The thread of the live side: events in, through the engine, into what is shown; questions in, answers out.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+use beyla_engine::{
+    Config, Engine,
+    prometheus::Exposition,
+    route::{Kept, Signal},
+};
+use beyla_schema::file::decode;
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::{
+    Context, Message, Options,
+    feed::Backlog,
+    shown::{Shown, Traces},
+    textfile::Textfile,
+};
+
+/// What is done now and then is looked at so often.
+const TICK: Duration = Duration::from_millis(200);
+
+/// The metrics are made anew so often at most, however many ask for them.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// The state of the live side.
+pub(super) struct Live {
+    engine: Engine,
+    shown: Shown,
+    textfile: Option<Textfile>,
+    context: Context,
+    backlog: Arc<Backlog>,
+    /// Left-out events that people were told of.
+    told: u64,
+    /// The metrics as they were rendered last, and when.
+    rendered: Option<(Instant, Bytes)>,
+    /// Told when nobody reads any more. Gone only with the thread.
+    over: Option<oneshot::Sender<&'static str>>,
+    /// With nothing else to see, a reader that is gone ends the capture.
+    only_traces: bool,
+}
+
+impl Live {
+    pub(super) fn new(
+        options: &Options,
+        out: Box<dyn Write + Send>,
+        context: Context,
+        backlog: Arc<Backlog>,
+        over: oneshot::Sender<&'static str>,
+    ) -> Self {
+        let Options { rules, .. } = options;
+        let metrics = options.metrics_wanted().then(|| {
+            let metrics = &options.metrics;
+            let exposition = Exposition::new(metrics.names, context.host.clone())
+                .with_routes(metrics.routes)
+                .with_max_series(metrics.max_series);
+            Kept::new(rules, Signal::Metrics, exposition)
+        });
+        let traces = options.traces.then(|| {
+            let traces = Traces::new(out, context.clock);
+            Kept::new(rules, Signal::Traces, traces)
+        });
+        let config = Config { capture_id: context.capture_id, routes: rules.clone(), ..Config::default() };
+        Self {
+            engine: Engine::new(config),
+            shown: Shown { traces, metrics },
+            textfile: options.textfile.clone().map(Textfile::new),
+            context,
+            backlog,
+            told: 0,
+            rendered: None,
+            over: Some(over),
+            only_traces: options.only_traces(),
+        }
+    }
+
+    /// Shows what comes, until the capture has ended and everything was shown.
+    pub(super) fn run(mut self, messages: &Receiver<Message>) {
+        let mut due = Instant::now() + TICK;
+        loop {
+            match messages.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(Message::Events(events)) => self.take(&events),
+                Ok(Message::Metrics(answer)) => {
+                    // Who asked may have gone.
+                    let _ = answer.send(self.metrics());
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if Instant::now() >= due {
+                self.tick();
+                due = Instant::now() + TICK;
+            }
+        }
+        self.engine.finish(&mut self.shown);
+        self.flush();
+        self.tick();
+        self.write_textfile();
+    }
+
+    fn take(&mut self, events: &[u8]) {
+        let mut rest = events;
+        while let Some(event) = decode(&mut rest) {
+            self.engine.push(&event, &mut self.shown);
+        }
+        self.flush();
+        self.backlog.taken(events.len());
+    }
+
+    /// What is done now and then.
+    fn tick(&mut self) {
+        let dropped = self.backlog.dropped.load(Ordering::Relaxed);
+        if dropped > 0 && self.told == 0 {
+            self.context.line.say(
+                "beyla-capture: what is shown live is incomplete: it cannot keep up; the file is not affected",
+            );
+        }
+        self.told = dropped;
+        if self.textfile.as_ref().is_some_and(Textfile::is_due) {
+            self.write_textfile();
+        }
+    }
+
+    fn flush(&mut self) {
+        let Some(traces) = &mut self.shown.traces else { return };
+        if let Err(error) = traces.sink.flush() {
+            self.shown.traces = None;
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                self.context.line.say(&format!("beyla-capture: cannot print traces any more: {error}"));
+            }
+            if self.only_traces
+                && let Some(over) = self.over.take()
+            {
+                let _ = over.send("output_closed");
+            }
+        }
+    }
+
+    fn metrics(&mut self) -> Bytes {
+        match &self.rendered {
+            Some((at, text)) if at.elapsed() < FRESH => text.clone(),
+            _ => {
+                let text = Bytes::from(self.render());
+                self.rendered = Some((Instant::now(), text.clone()));
+                text
+            }
+        }
+    }
+
+    fn render(&self) -> String {
+        let Some(metrics) = &self.shown.metrics else { return String::new() };
+        metrics.sink.render()
+    }
+
+    fn write_textfile(&mut self) {
+        let text = self.render();
+        if let Some(textfile) = &mut self.textfile
+            && let Err(error) = textfile.write(text.as_bytes())
+        {
+            let path = textfile.path().display();
+            self.context.line.say(&format!("beyla-capture: cannot write {path}: {error}"));
+            self.textfile = None;
+        }
+    }
+}

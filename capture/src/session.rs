@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitStatus,
     sync::{
         Arc,
@@ -41,8 +41,10 @@ use crate::{
 pub struct Options {
     /// Whose events.
     pub selectors: Selectors,
-    /// Where to.
-    pub output: PathBuf,
+    /// What all of them are reported under, instead of their own names.
+    pub service: Option<String>,
+    /// Where to, if anywhere.
+    pub output: Option<PathBuf>,
     /// Overwrite the output.
     pub force: bool,
     /// How much, and in how many files.
@@ -79,6 +81,9 @@ pub enum Error {
     /// The process that looks at targets.
     #[error("cannot start the loader: {0}")]
     Loader(io::Error),
+    /// No file.
+    #[error("a capture needs a file to write for now: -o run.parquet")]
+    NoOutput,
     /// The command to record.
     #[error("cannot start {0}: {1}")]
     Command(String, io::Error),
@@ -92,12 +97,13 @@ pub enum Error {
 
 /// Captures until the first reason to stop. Returns the exit status of the command, if there was one.
 pub async fn run(options: Options) -> Result<Option<ExitStatus>, Error> {
+    let path = options.output.clone().ok_or(Error::NoOutput)?;
     // From the first moment on: whoever interrupts a capture that says it records gets a file.
     let mut signals = Signals::new()?;
-    let (quiet, path) = (options.quiet, options.output.clone());
+    let quiet = options.quiet;
     let line = Line::new(quiet);
     let began = Instant::now();
-    let mut recording = begin(&options, &line)?;
+    let mut recording = begin(&options, &path, &line)?;
     let (reason, status) = recording.watch(&options, &line, &mut signals).await;
     // From here on a signal ends the program at once: there is nothing to stop any more but the writing.
     let name = path.display().to_string();
@@ -169,12 +175,12 @@ struct Recording {
 }
 
 /// Claims the output, attaches the probes, finds the targets and starts the threads.
-fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
+fn begin(options: &Options, path: &Path, line: &Line) -> Result<Recording, Error> {
     let Options { selectors, sizes, settings, .. } = options;
-    let identity = Identity::for_output(&options.output)?;
-    let output = Output::create(&options.output, options.limits.rotate.is_some(), options.force)?;
+    let identity = Identity::for_output(path)?;
+    let output = Output::create(path, options.limits.rotate.is_some(), options.force)?;
     let meter = Meter::start();
-    let started = start(selectors, *sizes, *settings).and_then(|started| {
+    let started = start(selectors, options.service.clone(), *sizes, *settings).and_then(|started| {
         // From here on nothing of what is recorded has been looked at, and everything is.
         identity.assume()?;
         Ok(started)
@@ -293,10 +299,16 @@ struct Started {
 }
 
 /// Attaches the probes first, then finds the targets: what happens in between is not missed.
-fn start(selectors: &Selectors, sizes: Sizes, settings: Settings) -> Result<Started, Error> {
+fn start(
+    selectors: &Selectors,
+    service: Option<String>,
+    sizes: Sizes,
+    settings: Settings,
+) -> Result<Started, Error> {
     let (attached, maps) = probe::attach(selectors, sizes, settings)?;
     let Maps { events, counters, targets, targets_again, sockets, sockets_map, connections, sessions } = maps;
-    let mut tracker = Tracker::new(selectors.clone(), targets, Eyes::Own(sockets), connections, sessions);
+    let mut tracker =
+        Tracker::new(selectors.clone(), service, targets, Eyes::Own(sockets), connections, sessions);
     tracker.find()?;
     let command = match selectors.command.split_first() {
         None => None,

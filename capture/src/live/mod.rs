@@ -5,4 +5,4 @@
 
 mod options;
 
-pub use options::{Endpoint, Metrics, Options};
+pub use options::{Endpoint, Metrics, Options, OtlpOptions};

@@ -9,6 +9,7 @@ use beyla_engine::{
     prometheus::{MAX_SERIES, Names},
     redact::{Policy, PolicyError},
     route::{NameError, Pattern, PatternError, Rules, Unmatched},
+    trace_line::{Form, FormError},
 };
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use clap_complete::Shell;
@@ -19,6 +20,7 @@ Examples:
   beyla-analyze run.parquet --format json          the same for programs
   beyla-analyze run.parquet --sql                  a prompt; \\d lists tables and columns
   beyla-analyze run.parquet --traces | head        one line per request
+  beyla-analyze run.parquet --traces=json          one JSON object per request
   beyla-analyze run.parquet --prometheus           metrics of the whole run
   beyla-analyze run.parquet --route '/users/{id}' --route '/static/*' --unmatched wildcard
   beyla-analyze run.parquet --config beyla.yml     the same from a file with Beyla's keys
@@ -127,6 +129,10 @@ fn pattern(text: &str) -> Result<Pattern, PatternError> {
     text.parse()
 }
 
+fn form(text: &str) -> Result<Form, FormError> {
+    text.parse()
+}
+
 fn unmatched(text: &str) -> Result<Unmatched, NameError> {
     text.parse()
 }
@@ -150,13 +156,9 @@ pub(crate) struct RouteOptions {
 impl RouteOptions {
     /// The rules of the options together with those of a file, and whether anybody asked for any.
     pub(crate) fn rules(self, file: Option<Rules>) -> (Rules, bool) {
-        let Self { mut patterns, mut ignored, unmatched, .. } = self;
+        let Self { patterns, ignored, unmatched, .. } = self;
         let given = file.is_some() || !patterns.is_empty() || !ignored.is_empty() || unmatched.is_some();
-        let mut rules = file.unwrap_or_default();
-        patterns.append(&mut rules.patterns);
-        ignored.append(&mut rules.ignored);
-        rules.unmatched = unmatched.unwrap_or(rules.unmatched);
-        (Rules { patterns, ignored, ..rules }, given)
+        (file.unwrap_or_default().preceded_by(patterns, ignored, unmatched), given)
     }
 }
 
@@ -312,9 +314,10 @@ struct Mode {
     #[arg(long)]
     prometheus: bool,
 
-    /// Write one line per request
-    #[arg(long)]
-    traces: bool,
+    /// Write one line per request: line (that of the first Beyla), text (with ports, route, sizes and span), json,
+    /// json-indent, counter
+    #[arg(long, value_name = "FORM", value_parser = form, num_args = 0..=1, require_equals = true, default_missing_value = "line")]
+    traces: Option<Form>,
 
     /// Write the manual page or completions for a shell
     #[arg(long, value_name = "WHAT")]
@@ -384,7 +387,7 @@ pub(crate) enum Action {
     },
     /// Series have routes as labels if today's conventions are followed, or if there are rules.
     Prometheus(Metrics),
-    Traces,
+    Traces(Form),
     Routes {
         top: usize,
         json: bool,
@@ -453,8 +456,8 @@ pub(crate) fn parse() -> std::io::Result<Options> {
             };
             Action::Prometheus(Metrics { names, routes, max_series })
         }
-        (Mode { traces: true, .. }, None) => Action::Traces,
-        (Mode { prometheus: true, .. } | Mode { traces: true, .. }, Some(_)) => {
+        (Mode { traces: Some(form), .. }, None) => Action::Traces(form),
+        (Mode { prometheus: true, .. } | Mode { traces: Some(_), .. }, Some(_)) => {
             refuse("the output of --prometheus and --traces", "it is: without --format")
         }
         (_, None | Some(AnyFormat::Text)) => Action::TextReport { top },

@@ -1,10 +1,12 @@
 //! A configuration file in YAML with the keys of Beyla, of which those of `routes` are used here.
 
-use std::{collections::BTreeMap, fs, path::Path, str::FromStr};
+use std::{collections::BTreeMap, fs, path::Path};
 
-use beyla_engine::route::{Pattern, Rules};
+use beyla_engine::route::{
+    Rules,
+    config::{Fault, Section},
+};
 use serde::{Deserialize, de::IgnoredAny};
-use serde_saphyr::Spanned;
 
 use crate::Error;
 
@@ -26,25 +28,6 @@ struct Document {
     unknown: BTreeMap<String, IgnoredAny>,
 }
 
-#[derive(Deserialize)]
-struct Section {
-    patterns: Option<Vec<Spanned<String>>>,
-    ignored_patterns: Option<Vec<Spanned<String>>>,
-    ignore_mode: Option<Spanned<String>>,
-    unmatched: Option<Spanned<String>>,
-    wildcard_char: Option<Spanned<String>>,
-    max_path_segment_cardinality: Option<i64>,
-    #[serde(flatten)]
-    #[expect(clippy::zero_sized_map_values, reason = "only maps take up what is left")]
-    unknown: BTreeMap<String, IgnoredAny>,
-}
-
-/// What is wrong with a value, and the line that it is on.
-struct Fault {
-    line: u64,
-    reason: String,
-}
-
 /// Reads a configuration file.
 pub fn read(path: &Path) -> Result<Config, Error> {
     let file = path.display().to_string();
@@ -58,52 +41,16 @@ pub fn read(path: &Path) -> Result<Config, Error> {
 }
 
 fn parse(text: &str) -> Result<Config, Fault> {
-    let document: Option<Document> = serde_saphyr::from_str(text).map_err(|error| {
-        let line = error.location().map_or(0, |location| location.line());
-        // The first line says what is wrong; the others show where in the text.
-        let reason = error.without_snippet().to_string();
-        Fault { line, reason: reason.lines().next().unwrap_or_default().to_owned() }
-    })?;
+    let document: Option<Document> = serde_saphyr::from_str(text)?;
     let Document { routes, unknown } = document.unwrap_or_default();
     let mut unknown: Vec<String> = unknown.into_keys().collect();
-    let routes = routes.map(|section| rules(section, &mut unknown)).transpose()?;
+    let routes = routes.map(|section| section.rules(&mut unknown)).transpose()?;
     Ok(Config { routes, unknown })
-}
-
-fn rules(section: Section, unknown: &mut Vec<String>) -> Result<Rules, Fault> {
-    let mut rules = Rules::default();
-    unknown.extend(section.unknown.into_keys().map(|key| format!("routes.{key}")));
-    rules.patterns = patterns(section.patterns)?;
-    rules.ignored = patterns(section.ignored_patterns)?;
-    if let Some(mode) = section.ignore_mode {
-        rules.ignore_mode = value(&mode, "ignore_mode: ")?;
-    }
-    if let Some(unmatched) = section.unmatched {
-        rules.unmatched = value(&unmatched, "unmatched: ")?;
-    }
-    if let Some(wildcard) = section.wildcard_char {
-        rules.wildcard = value(&wildcard, "wildcard_char: ")?;
-    }
-    if let Some(limit) = section.max_path_segment_cardinality {
-        rules.max_segment_cardinality = usize::try_from(limit).unwrap_or(0);
-    }
-    Ok(rules)
-}
-
-fn patterns(texts: Option<Vec<Spanned<String>>>) -> Result<Vec<Pattern>, Fault> {
-    texts.unwrap_or_default().iter().map(|text| value(text, "")).collect()
-}
-
-fn value<T: FromStr<Err: ToString>>(text: &Spanned<String>, key: &str) -> Result<T, Fault> {
-    text.value.parse().map_err(|error: T::Err| Fault {
-        line: text.referenced.line(),
-        reason: format!("{key}{}", error.to_string()),
-    })
 }
 
 #[cfg(test)]
 mod tests {
-    use beyla_engine::route::{IgnoreMode, Unmatched};
+    use beyla_engine::route::{IgnoreMode, Pattern, Unmatched};
 
     use super::*;
 

@@ -7,7 +7,7 @@ use beyla_engine::{
     Sink,
     prometheus::{Exposition, Names},
     route::{Rules, Signal},
-    trace_line,
+    trace_line::{Form, Printer},
 };
 use beyla_schema::{arrow::requests::Source, event::Clock, request::Request};
 
@@ -18,21 +18,21 @@ use crate::{
 
 struct TraceLines<W> {
     out: W,
-    clock: Clock,
+    printer: Printer,
     result: io::Result<()>,
 }
 
 impl<W: Write> Sink for TraceLines<W> {
     fn request(&mut self, request: &Request<'_>) {
         if self.result.is_ok() {
-            self.result = trace_line::write(&mut self.out, request, self.clock);
+            self.result = self.printer.write(&mut self.out, request);
         }
     }
 }
 
 impl<W: Write> Consumer for TraceLines<W> {
     fn begin(&mut self, source: &Source) {
-        self.clock = source.clock;
+        self.printer.set_clock(source.clock);
     }
 
     fn stopped(&self) -> bool {
@@ -40,16 +40,18 @@ impl<W: Write> Consumer for TraceLines<W> {
     }
 }
 
-/// Writes one line per request, in the order the requests ended.
+/// Writes every request in this form, in the order the requests ended.
 pub fn traces(
     captures: Vec<Capture>,
     rules: &Rules,
+    form: Form,
     out: &mut impl Write,
     progress: bool,
 ) -> Result<Vec<Summary>, Error> {
-    let mut lines = TraceLines { out, clock: Clock::default(), result: Ok(()) };
+    let mut lines = TraceLines { out, printer: Printer::new(form, Clock::default()), result: Ok(()) };
     let summaries = replay_all(captures, rules, &mut lines, progress);
     lines.result?;
+    lines.printer.finish(lines.out)?;
     Ok(summaries)
 }
 

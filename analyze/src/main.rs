@@ -77,8 +77,8 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
             out.write_all(text.as_bytes())?;
             (summaries, true)
         }
-        Action::Traces => {
-            let summaries = export::traces(captures()?, &rules, &mut out, !stdout().is_terminal())?;
+        Action::Traces(form) => {
+            let summaries = export::traces(captures()?, &rules, form, &mut out, !stdout().is_terminal())?;
             (summaries, true)
         }
         Action::Routes { top, json } => {

@@ -1,4 +1,4 @@
-//! Every fixture gives the report, the requests and the metrics that are kept beside it.
+//! Every fixture gives the report, the requests, the metrics and the traces that are kept beside it.
 //!
 //! `BLESS=1` writes them anew; the difference is then for people to read before it is committed.
 
@@ -14,6 +14,8 @@ const GOLDENS: &[(&str, &[&str])] = &[
     ("report.txt", &["--color", "never"]),
     ("requests.ndjson", &["--sql", "select * from requests", "--format", "ndjson"]),
     ("metrics.prom", &["--prometheus"]),
+    ("traces.txt", &["--traces=text"]),
+    ("traces.ndjson", &["--traces=json"]),
 ];
 
 fn fixtures() -> Vec<PathBuf> {

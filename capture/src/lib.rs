@@ -10,6 +10,7 @@
 
 pub mod check;
 pub mod cli;
+pub mod config;
 pub mod convert;
 pub mod cost;
 pub mod host;

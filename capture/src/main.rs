@@ -1,6 +1,7 @@
 //! The command `beyla-capture`.
 
 use std::{
+    env,
     io::{self, Write as _},
     os::unix::process::ExitStatusExt as _,
     path::Path,
@@ -45,10 +46,14 @@ fn main() -> ExitCode {
         Some(Verb::Check { pid }) => return ExitCode::from(if check::run(pid) { 0 } else { USAGE }),
         Some(Verb::Recover { file, force }) => return recover(&file, force),
     }
-    let options = match cli.options() {
-        Ok(options) => options,
+    let variable = |name: &str| Some(env::var_os(name)?.to_string_lossy().into_owned());
+    let (options, notes) = match cli.options(variable) {
+        Ok(asked) => asked,
         Err(error) => return fail(&error.into(), USAGE),
     };
+    for note in notes {
+        eprintln!("beyla-capture: {note}");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime.context("cannot start") {
         Ok(runtime) => runtime,

@@ -42,6 +42,8 @@ use crate::{
 pub struct Options {
     /// Whose events.
     pub selectors: Selectors,
+    /// What all of them are reported under, instead of their own names.
+    pub service: Option<String>,
     /// Where to; without, what is captured is only shown.
     pub output: Option<PathBuf>,
     /// Overwrite the output.
@@ -180,7 +182,7 @@ struct Recording {
     writer: JoinHandle<Result<Written, writer::Error>>,
     /// Resolves when the writer wants the capture to end, and why.
     limit: oneshot::Receiver<&'static str>,
-    live: Option<live::Running>,
+    shown: Option<live::Running>,
 }
 
 /// Claims the output, attaches the probes, finds the targets and starts the threads.
@@ -193,7 +195,7 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
     let output =
         options.output.as_ref().map(|path| Output::create(path, rotated, options.force)).transpose()?;
     let meter = Meter::start();
-    let started = start(selectors, *sizes, *settings).and_then(|started| {
+    let started = start(selectors, options.service.clone(), *sizes, *settings).and_then(|started| {
         // From here on nothing of what is recorded has been looked at, and everything is.
         identity.assume()?;
         Ok(started)
@@ -242,7 +244,7 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
         clock: clock.clock(),
         line: line.clone(),
     };
-    let (feed, live) = live::start(&options.live, bound, Box::new(io::stdout()), context)?.unzip();
+    let (feed, shown) = live::start(&options.live, bound, Box::new(io::stdout()), context)?.unzip();
     if !options.quiet
         && let Some(at) = at
     {
@@ -271,7 +273,7 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
             },
         )
     })?;
-    Ok(Recording { command, progress, targets, most_targets: 0, stop, reader, writer, limit, live })
+    Ok(Recording { command, progress, targets, most_targets: 0, stop, reader, writer, limit, shown })
 }
 
 impl Recording {
@@ -295,7 +297,7 @@ impl Recording {
                 ended = wait(self.command.as_mut()) => return ("command_exit", ended.ok()),
                 // A writer that has given up does not say anything.
                 limit = &mut self.limit => return (limit.unwrap_or("write_error"), None),
-                reason = over(self.live.as_mut(), line) => return (reason, None),
+                reason = over(self.shown.as_mut(), line) => return (reason, None),
                 _ = tick.tick() => {
                     let targets = self.targets.load(Ordering::Relaxed);
                     self.most_targets = self.most_targets.max(targets);
@@ -312,8 +314,8 @@ impl Recording {
     ) -> (thread::Result<Read>, thread::Result<Result<Written, writer::Error>>) {
         self.stop.request(reason);
         let ended = (self.reader.join(), self.writer.join());
-        if let Some(live) = self.live {
-            live.finish();
+        if let Some(shown) = self.shown {
+            shown.finish();
         }
         ended
     }
@@ -333,10 +335,16 @@ struct Started {
 }
 
 /// Attaches the probes first, then finds the targets: what happens in between is not missed.
-fn start(selectors: &Selectors, sizes: Sizes, settings: Settings) -> Result<Started, Error> {
+fn start(
+    selectors: &Selectors,
+    service: Option<String>,
+    sizes: Sizes,
+    settings: Settings,
+) -> Result<Started, Error> {
     let (attached, maps) = probe::attach(selectors, sizes, settings)?;
     let Maps { events, counters, targets, targets_again, sockets, sockets_map, connections, sessions } = maps;
-    let mut tracker = Tracker::new(selectors.clone(), targets, Eyes::Own(sockets), connections, sessions);
+    let mut tracker =
+        Tracker::new(selectors.clone(), service, targets, Eyes::Own(sockets), connections, sessions);
     tracker.find()?;
     let command = match selectors.command.split_first() {
         None => None,
@@ -366,15 +374,15 @@ fn bind(endpoint: &live::Endpoint) -> Result<live::Bound, Error> {
 }
 
 /// Resolves when nobody reads any more what is shown, and that was all.
-async fn over(live: Option<&mut live::Running>, line: &Line) -> &'static str {
-    if let Some(live) = live
-        && let Some(over) = &mut live.over
+async fn over(shown: Option<&mut live::Running>, line: &Line) -> &'static str {
+    if let Some(shown) = shown
+        && let Some(over) = &mut shown.over
     {
         match over.await {
             Ok(reason) => return reason,
             Err(_) => line.say("beyla-capture: the live side ended unexpectedly; the file is not affected"),
         }
-        live.over = None;
+        shown.over = None;
     }
     std::future::pending().await
 }

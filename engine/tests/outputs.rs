@@ -1,12 +1,13 @@
 //! The report, the exposition and the trace line, from requests made by hand.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use beyla_engine::Sink;
 use beyla_engine::graph::Graph;
 use beyla_engine::prometheus::{Exposition, Names};
 use beyla_engine::red::{Aggregator, Row};
-use beyla_engine::{Sink, trace_line};
+use beyla_engine::trace_line::{Form, Printer};
 use beyla_schema::event::Clock;
-use beyla_schema::request::{EndReason, Kind, Protocol, Request, SpanStatus};
+use beyla_schema::request::{EndReason, Kind, Protocol, Request, SpanId, SpanStatus, TraceId};
 
 const MS: u64 = 1_000_000;
 
@@ -67,8 +68,12 @@ fn request(route: &'static str, status: Option<u16>, start_ns: u64, duration_ns:
 }
 
 fn line(request: &Request<'_>, offset_ns: i64) -> String {
+    printed(Form::Line, request, offset_ns)
+}
+
+fn printed(form: Form, request: &Request<'_>, offset_ns: i64) -> String {
     let mut out = Vec::new();
-    trace_line::write(&mut out, request, Clock { offset_ns }).unwrap();
+    Printer::new(form, Clock { offset_ns }).write(&mut out, request).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -314,6 +319,158 @@ fn a_grpc_call_has_its_own_status_in_its_line() {
         ..request("/shop.Cart/Add", Some(200), 0, MS)
     };
     assert!(line(&call, 0).contains(") 5 gRPC /shop.Cart/Add ["));
+}
+
+/// A request of which everything is known.
+fn hello() -> Request<'static> {
+    Request {
+        path: Some("/users/7"),
+        duration_ns: Some(15_220_000),
+        service_ns: Some(689_900),
+        queue_ns: Some(14_530_100),
+        trace_id: Some(TraceId([0xab; 16])),
+        span_id: Some(SpanId([1; 8])),
+        parent_id: Some(SpanId([2; 8])),
+        end_ns: Some(20_689_900),
+        ..request("/users/{id}", Some(200), 20_000_000, 0)
+    }
+}
+
+const APRIL: i64 = 1_681_912_144_000_000_000;
+
+#[test]
+fn the_text_says_more_than_the_line() {
+    let hello = hello();
+    assert_eq!(
+        printed(Form::Text, &hello, APRIL),
+        "2023-04-19 13:49:04.020000 (15.22ms[689.9µs]) HTTP 200 GET /users/7(/users/{id}) \
+         [[::1]:40000]->[localhost:8080] contentLen:0B responseLen:100B svc=[shop] \
+         traceparent=[00-abababababababababababababababab-0101010101010101[0202020202020202]-01]\n"
+    );
+    let call = Request { protocol: Protocol::Grpc, kind: Kind::Client, rpc_status: Some(5), ..hello };
+    assert!(printed(Form::Text, &call, 0).contains(") GRPCClient 5 GET /users/7"));
+}
+
+#[test]
+fn the_text_says_what_is_not_known() {
+    let bare = Request {
+        method: None,
+        path: None,
+        route: None,
+        authority: None,
+        client: None,
+        server: None,
+        request_bytes: None,
+        ..request("", None, 0, 0)
+    };
+    assert_eq!(
+        printed(Form::Text, &bare, 0),
+        "1970-01-01 00:00:00.000000 (-[-]) HTTP - - - [-]->[-] contentLen:?B responseLen:?B svc=[shop] \
+         traceparent=[]\n"
+    );
+}
+
+#[test]
+fn no_form_can_be_forged() {
+    let text = "/\x1b[2J\n\"}\u{7f}\u{9b}\u{202e}\u{2028}é";
+    let forged = Request {
+        service: text,
+        method: Some(text),
+        path: Some(text),
+        route: Some(text),
+        authority: Some(text),
+        ..request("", Some(200), 0, 0)
+    };
+    for form in [Form::Line, Form::Text, Form::Json] {
+        let printed = printed(form, &forged, 0);
+        let line = printed.strip_suffix('\n').unwrap();
+        assert!(
+            !line.contains(|char: char| char.is_control() || "\u{202e}\u{2028}".contains(char)),
+            "{line}"
+        );
+    }
+    let object: serde_json::Value = serde_json::from_str(&printed(Form::Json, &forged, 0)).unwrap();
+    assert_eq!((&object["service"], &object["attributes"]["url"]), (&text.into(), &text.into()));
+}
+
+#[test]
+fn an_object_has_the_keys_of_beyla() {
+    let mut expected = serde_json::json!({
+        "type": "HTTP",
+        "kind": "SPAN_KIND_SERVER",
+        "service": "shop",
+        "peer": "::1",
+        "peerPort": "40000",
+        "host": "::1",
+        "hostPort": "8080",
+        "hostName": "localhost",
+        "traceID": "abababababababababababababababab",
+        "spanID": "0101010101010101",
+        "parentSpanID": "0202020202020202",
+        "traceFlags": "01",
+        "start": "1681912144005469",
+        "handlerStart": "1681912144020000",
+        "end": "1681912144020689",
+        "duration": "15.22ms",
+        "durationUSec": "15220",
+        "handlerDuration": "689.9µs",
+        "handlerDurationUSec": "689",
+        "endReason": "response",
+        "attributes": {
+            "method": "GET",
+            "status": "200",
+            "url": "/users/7",
+            "contentLen": "0",
+            "responseLen": "100",
+            "route": "/users/{id}",
+            "clientAddr": "::1",
+            "serverAddr": "::1",
+            "serverPort": "8080",
+        },
+    });
+    let object = |form, request: &Request<'_>| -> serde_json::Value {
+        serde_json::from_str(&printed(form, request, APRIL)).unwrap()
+    };
+    assert_eq!(object(Form::Json, &hello()), expected);
+    assert_eq!(object(Form::JsonIndent, &hello()), expected);
+    assert!(printed(Form::JsonIndent, &hello(), 0).starts_with("{\n \"type\": \"HTTP\",\n"));
+
+    let call = Request { protocol: Protocol::Grpc, kind: Kind::Client, rpc_status: Some(5), ..hello() };
+    expected["type"] = "GRPCClient".into();
+    expected["kind"] = "SPAN_KIND_CLIENT".into();
+    expected["attributes"] = serde_json::json!({
+        "method": "/users/7",
+        "status": "5",
+        "clientAddr": "::1",
+        "serverAddr": "::1",
+        "serverPort": "8080",
+    });
+    assert_eq!(object(Form::Json, &call), expected);
+
+    let cut = object(Form::Json, &request("/a", None, 0, 0));
+    assert_eq!(
+        (&cut["end"], &cut["attributes"]["status"]),
+        (&serde_json::Value::Null, &serde_json::Value::Null)
+    );
+    assert_eq!(cut["endReason"], "closed");
+}
+
+#[test]
+fn requests_are_counted_once() {
+    let (mut out, mut printer) = (Vec::new(), Printer::new(Form::Counter, Clock::default()));
+    printer.tick(&mut out).unwrap();
+    for _ in 0..2 {
+        printer.write(&mut out, &hello()).unwrap();
+    }
+    printer.tick(&mut out).unwrap();
+    printer.tick(&mut out).unwrap();
+    printer.write(&mut out, &hello()).unwrap();
+    printer.finish(&mut out).unwrap();
+    printer.finish(&mut out).unwrap();
+    assert_eq!(String::from_utf8(out).unwrap(), "Processed 2 requests\nProcessed 3 requests\n");
+    let mut none = Vec::new();
+    Printer::new(Form::Counter, Clock::default()).finish(&mut none).unwrap();
+    assert_eq!(none, b"Processed 0 requests\n");
 }
 
 #[test]

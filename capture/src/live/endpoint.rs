@@ -62,13 +62,10 @@ impl Bound {
             let room = Arc::new(Semaphore::new(CONNECTIONS));
             loop {
                 let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-                let (stream, _) = match listener.accept().await {
-                    Ok(accepted) => accepted,
+                let Ok((stream, _)) = listener.accept().await else {
                     // Out of descriptors, or the client is gone: neither lasts.
-                    Err(_) => {
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                        continue;
-                    }
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
                 };
                 let site = Arc::clone(&site);
                 tokio::spawn(async move {

@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 
 pub use endpoint::Bound;
 pub use feed::Feed;
-pub use options::{Endpoint, Metrics, Options};
+pub use options::{Endpoint, Metrics, Options, OtlpOptions};
 
 use crate::status::Line;
 use feed::Backlog;
@@ -86,7 +86,7 @@ pub fn start(
     out: Box<dyn Write + Send>,
     context: Context,
 ) -> io::Result<Option<(Feed, Running)>> {
-    if !options.is_anything() {
+    if options.is_empty() {
         return Ok(None);
     }
     let (sender, messages) = mpsc::channel();

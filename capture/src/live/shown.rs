@@ -2,7 +2,12 @@
 
 use std::io::{self, BufWriter, Write};
 
-use beyla_engine::{Sink, prometheus::Exposition, route::Kept, trace_line};
+use beyla_engine::{
+    Sink,
+    prometheus::Exposition,
+    route::Kept,
+    trace_line::{Form, Printer},
+};
 use beyla_schema::{event::Clock, request::Request};
 
 /// Everything that requests go to.
@@ -22,16 +27,16 @@ impl Sink for Shown {
     }
 }
 
-/// Trace lines.
+/// Requests as they come, for people and programs to read.
 pub(super) struct Traces {
     out: BufWriter<Box<dyn Write + Send>>,
-    clock: Clock,
+    printer: Printer,
     result: io::Result<()>,
 }
 
 impl Traces {
-    pub(super) fn new(out: Box<dyn Write + Send>, clock: Clock) -> Self {
-        Self { out: BufWriter::new(out), clock, result: Ok(()) }
+    pub(super) fn new(out: Box<dyn Write + Send>, form: Form, clock: Clock) -> Self {
+        Self { out: BufWriter::new(out), printer: Printer::new(form, clock), result: Ok(()) }
     }
 
     /// Shows what has come so far. An error, once, when nothing can be shown any more.
@@ -39,12 +44,24 @@ impl Traces {
         std::mem::replace(&mut self.result, Ok(()))?;
         self.out.flush()
     }
+
+    /// What is written now and then.
+    pub(super) fn tick(&mut self) -> io::Result<()> {
+        self.printer.tick(&mut self.out)?;
+        self.out.flush()
+    }
+
+    /// What is written at the end.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        self.printer.finish(&mut self.out)?;
+        self.flush()
+    }
 }
 
 impl Sink for Traces {
     fn request(&mut self, request: &Request<'_>) {
         if self.result.is_ok() {
-            self.result = trace_line::write(&mut self.out, request, self.clock);
+            self.result = self.printer.write(&mut self.out, request);
         }
     }
 }

@@ -10,10 +10,10 @@ use std::{
 use beyla_engine::{
     Config, Engine, Sink,
     prometheus::{Exposition, Names},
-    trace_line,
+    trace_line::{Form, Printer},
 };
 use beyla_schema::{
-    event::Clock,
+    event::Event,
     file::{EventReader, Projection},
     request::Request,
 };
@@ -44,13 +44,13 @@ impl Shared {
 /// What a replay makes of requests.
 struct Replay {
     lines: Vec<u8>,
-    clock: Clock,
+    printer: Printer,
     metrics: Exposition,
 }
 
 impl Sink for Replay {
     fn request(&mut self, request: &Request<'_>) {
-        trace_line::write(&mut self.lines, request, self.clock).unwrap();
+        self.printer.write(&mut self.lines, request).unwrap();
         self.metrics.request(request);
     }
 }
@@ -67,26 +67,28 @@ fn fixtures() -> Vec<PathBuf> {
 fn what_is_shown_live_is_what_a_replay_shows() {
     let fixtures = fixtures();
     assert!(fixtures.len() > 20, "{fixtures:?}");
-    for fixture in fixtures {
+    // Each form, in turn.
+    for (fixture, form) in fixtures.into_iter().zip(Form::ALL.into_iter().cycle()) {
         let mut reader = EventReader::open_path(&fixture, Projection::All).unwrap();
         let metadata = reader.metadata().clone();
         let (capture_id, host, clock) = (metadata.number(), metadata.host.name.clone(), metadata.clock());
         let folder = tempfile::tempdir().unwrap();
         let textfile = folder.path().join("metrics.prom");
-        let options = Options { traces: true, textfile: Some(textfile.clone()), ..Options::default() };
+        let options = Options { traces: Some(form), textfile: Some(textfile.clone()), ..Options::default() };
         let out = Shared::default();
         let context = Context { capture_id, host: host.clone(), clock, line: Line::new(true) };
         let (mut feed, running) = start(&options, None, Box::new(out.clone()), context).unwrap().unwrap();
 
         let metrics = Exposition::new(Names::Otel, host);
-        let mut replay = Replay { lines: Vec::new(), clock, metrics };
+        let mut replay = Replay { lines: Vec::new(), printer: Printer::new(form, clock), metrics };
         let mut engine = Engine::new(Config { capture_id, ..Config::default() });
-        let mut each = |event: &beyla_schema::event::Event<'_>| {
+        let mut each = |event: &Event<'_>| {
             feed.push(event);
             engine.push(event, &mut replay);
         };
         while reader.next_batch(&mut each).unwrap().is_some() {}
         engine.finish(&mut replay);
+        replay.printer.finish(&mut replay.lines).unwrap();
         drop(feed);
         running.finish();
 

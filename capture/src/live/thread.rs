@@ -65,8 +65,8 @@ impl Live {
                 .with_max_series(metrics.max_series);
             Kept::new(rules, Signal::Metrics, exposition)
         });
-        let traces = options.traces.then(|| {
-            let traces = Traces::new(out, context.clock);
+        let traces = options.traces.map(|form| {
+            let traces = Traces::new(out, form, context.clock);
             Kept::new(rules, Signal::Traces, traces)
         });
         let config = Config { capture_id: context.capture_id, routes: rules.clone(), ..Config::default() };
@@ -102,8 +102,8 @@ impl Live {
             }
         }
         self.engine.finish(&mut self.shown);
-        self.flush();
         self.tick();
+        self.print(Traces::finish);
         self.write_textfile();
     }
 
@@ -112,7 +112,7 @@ impl Live {
         while let Some(event) = decode(&mut rest) {
             self.engine.push(&event, &mut self.shown);
         }
-        self.flush();
+        self.print(Traces::flush);
         self.backlog.taken(events.len());
     }
 
@@ -125,14 +125,16 @@ impl Live {
             );
         }
         self.told = dropped;
+        self.print(Traces::tick);
         if self.textfile.as_ref().is_some_and(Textfile::is_due) {
             self.write_textfile();
         }
     }
 
-    fn flush(&mut self) {
+    /// Has something of the traces written, as long as that is possible.
+    fn print(&mut self, write: impl FnOnce(&mut Traces) -> io::Result<()>) {
         let Some(traces) = &mut self.shown.traces else { return };
-        if let Err(error) = traces.sink.flush() {
+        if let Err(error) = write(&mut traces.sink) {
             self.shown.traces = None;
             if error.kind() != io::ErrorKind::BrokenPipe {
                 self.context.line.say(&format!("beyla-capture: cannot print traces any more: {error}"));

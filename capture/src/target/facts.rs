@@ -16,8 +16,8 @@ const COMMAND_LINE: usize = 4096;
 pub struct Facts {
     /// Path of its executable.
     pub executable: PathBuf,
-    /// Name to report it under: what its environment says by OpenTelemetry's rules, else the file name of the
-    /// executable.
+    /// Name to report it under: what the user calls it, else what its environment says by OpenTelemetry's rules, else the
+    /// file name of the executable.
     pub service: String,
     /// Its arguments, separated by blanks.
     pub command_line: String,
@@ -39,6 +39,14 @@ impl Facts {
     /// Looks a process up; what cannot be found stays empty.
     pub fn of(pid: u32) -> Self {
         open(pid).map_or_else(Self::default, |process| Self::read(&process))
+    }
+
+    /// The same, reported under this name if there is one. What is known of nobody stays nothing.
+    pub(super) fn called(self, service: Option<&str>) -> Self {
+        match service {
+            Some(service) if self != Self::default() => Self { service: cut(service.to_owned()), ..self },
+            _ => self,
+        }
     }
 
     fn read(process: &Process) -> Self {
@@ -99,7 +107,7 @@ fn attribute(list: &str, name: &str) -> Option<String> {
     Some(percent_decoded(value.trim()))
 }
 
-fn percent_decoded(text: &str) -> String {
+pub(crate) fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
@@ -152,8 +160,15 @@ mod tests {
     }
 
     #[test]
+    fn the_user_has_the_last_word_on_names() {
+        let facts = Facts::of(std::process::id());
+        assert_eq!(facts.clone().called(None), facts);
+        assert_eq!(facts.clone().called(Some("shop")), Facts { service: "shop".to_owned(), ..facts });
+    }
+
+    #[test]
     fn a_process_that_is_gone_has_no_facts() {
-        assert_eq!(Facts::of(u32::MAX), Facts::default());
+        assert_eq!(Facts::of(u32::MAX).called(Some("shop")), Facts::default());
     }
 
     #[test]

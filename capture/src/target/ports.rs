@@ -17,6 +17,26 @@ impl Ports {
         self.0.is_empty()
     }
 
+    /// These and `others`.
+    #[must_use]
+    pub fn with(self, others: Self) -> Self {
+        Self::of([self.0, others.0].concat())
+    }
+
+    fn of(mut ranges: Vec<RangeInclusive<u16>>) -> Self {
+        ranges.sort_by_key(|range| (*range.start(), *range.end()));
+        let mut ports: Vec<RangeInclusive<u16>> = Vec::new();
+        for range in ranges {
+            match ports.last_mut() {
+                Some(last) if *range.start() <= last.end().saturating_add(1) => {
+                    *last = *last.start()..=*range.end().max(last.end());
+                }
+                _ => ports.push(range),
+            }
+        }
+        Self(ports)
+    }
+
     /// Whether `port` is one of them.
     pub fn contains(&self, port: u16) -> bool {
         self.0.iter().any(|range| range.contains(&port))
@@ -44,18 +64,7 @@ impl FromStr for Ports {
                 _ => Err(InvalidPorts(part.trim().to_owned())),
             }
         };
-        let mut ranges = text.split(',').map(range).collect::<Result<Vec<_>, _>>()?;
-        ranges.sort_by_key(|range| (*range.start(), *range.end()));
-        let mut ports: Vec<RangeInclusive<u16>> = Vec::new();
-        for range in ranges {
-            match ports.last_mut() {
-                Some(last) if *range.start() <= last.end().saturating_add(1) => {
-                    *last = *last.start()..=*range.end().max(last.end());
-                }
-                _ => ports.push(range),
-            }
-        }
-        Ok(Self(ports))
+        text.split(',').map(range).collect::<Result<_, _>>().map(Self::of)
     }
 }
 

@@ -42,6 +42,8 @@ pub enum Error {
 /// The targets and what is known of them.
 pub struct Tracker {
     selectors: Selectors,
+    /// What the user calls all of them.
+    service: Option<String>,
     targets: Targets,
     /// What the kernel programs remember of connections, where that is in a table.
     connections: Option<Connections>,
@@ -68,9 +70,10 @@ pub struct Found {
 }
 
 impl Tracker {
-    /// Nobody is a target yet.
+    /// Nobody is a target yet. All that will be are reported under the name `service`, if there is one.
     pub fn new(
         selectors: Selectors,
+        service: Option<String>,
         targets: Targets,
         eyes: Eyes,
         connections: Option<Connections>,
@@ -79,6 +82,7 @@ impl Tracker {
         let (known, sockets) = (BTreeMap::new(), Vec::new());
         Self {
             selectors,
+            service,
             targets,
             connections,
             eyes,
@@ -124,12 +128,17 @@ impl Tracker {
             let mut targets = self.survey();
             targets.retain(|pid| !self.is_ours(*pid) && !self.known.contains_key(pid));
             for pid in targets {
-                let facts = self.eyes.facts(pid);
+                let facts = self.facts(pid);
                 let sockets = self.add(pid, facts, tls::Change::Began(pid))?;
                 self.sockets.extend(sockets.into_iter().map(|socket| (pid, socket)));
             }
         }
         Ok(())
+    }
+
+    /// What is known of a process, and what the user calls it.
+    fn facts(&mut self, pid: u32) -> Facts {
+        self.eyes.facts(pid).called(self.service.as_deref())
     }
 
     /// Every process that is selected now.
@@ -166,9 +175,9 @@ impl Tracker {
             // In a selected control group the kernel programs cannot tell it from others. That it was one for a
             // moment is told like everything that has a number.
             let _ = self.targets.remove(&pid);
-            return Some(Found { facts: self.eyes.facts(pid), sockets: Vec::new() });
+            return Some(Found { facts: self.facts(pid), sockets: Vec::new() });
         }
-        let mut facts = self.eyes.facts(pid);
+        let mut facts = self.facts(pid);
         let is_stranger = record.head.seq == wire::UNNUMBERED;
         if is_stranger && !self.known.contains_key(&pid) && !self.matches(&facts.executable) {
             return None;

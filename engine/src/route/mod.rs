@@ -3,6 +3,7 @@
 //! [`Rules`] say how; [`Routes`] resolves the path of one request after another by them. The rules, their limits
 //! and how they differ from Beyla's are in `docs/routes.md`.
 
+pub mod config;
 mod gibberish;
 mod heuristic;
 mod kept;
@@ -51,6 +52,21 @@ impl Default for Rules {
             wildcard: '*',
             max_segment_cardinality: 10,
         }
+    }
+}
+
+impl Rules {
+    /// These rules, with further patterns that come before theirs, and another `unmatched` if there is one.
+    #[must_use]
+    pub fn preceded_by(
+        self,
+        mut patterns: Vec<Pattern>,
+        mut ignored: Vec<Pattern>,
+        unmatched: Option<Unmatched>,
+    ) -> Self {
+        patterns.extend(self.patterns);
+        ignored.extend(self.ignored);
+        Self { patterns, ignored, unmatched: unmatched.unwrap_or(self.unmatched), ..self }
     }
 }
 

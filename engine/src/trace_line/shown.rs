@@ -1,53 +1,12 @@
-//! One line of text per request, for people: the form that Beyla's trace printer made known.
-//!
-//! `2023-04-19 13:49:04 (15.22ms[689.9µs]) 200 GET /hello [::1]->[localhost:8080] size:0B`
+//! How values of a request are shown: what is not known, text from the network, addresses, durations.
 
 use std::fmt::{self, Display, Formatter, Write as _};
-use std::io::{self, Write};
 use std::net::SocketAddr;
 
-use beyla_schema::event::Clock;
-use beyla_schema::request::{Protocol, Request};
-use jiff::{Timestamp, tz::TimeZone};
-
-/// Writes the line of `request`, with its line feed.
-///
-/// Time of start (UTC), duration, time in the service, status, method, path, client, server, bytes of the
-/// request body. What was not observed is `-`, and `?` for the size. A gRPC call has its gRPC status, and `gRPC` in place
-/// of the method, which is always the same.
-///
-/// # Errors
-///
-/// Those of `out`.
-pub fn write(out: &mut impl Write, request: &Request<'_>, clock: Clock) -> io::Result<()> {
-    match Timestamp::from_nanosecond(clock.wall_ns(request.start_ns).into()) {
-        Ok(start) => write!(out, "{}", TimeZone::UTC.to_datetime(start).strftime("%Y-%m-%d %H:%M:%S"))?,
-        Err(_) => out.write_all(b"-")?,
-    }
-    match (request.duration_ns, request.service_ns) {
-        (Some(duration), Some(service)) => {
-            write!(out, " ({}[{}]) ", GoDuration(duration), GoDuration(service))?;
-        }
-        _ => out.write_all(b" (-) ")?,
-    }
-    let (status, method) = match request.protocol {
-        Protocol::Grpc | Protocol::GrpcWeb => (request.rpc_status, Some("gRPC")),
-        _ => (request.status.map(u32::from), request.method),
-    };
-    writeln!(
-        out,
-        "{} {} {} [{}]->[{}] size:{}B",
-        OrElse(status, "-"),
-        OrElse(method.map(Printable), "-"),
-        OrElse(request.path.map(Printable), "-"),
-        OrElse(request.client.map(|client| client.ip()), "-"),
-        Destination(request.authority, request.server),
-        OrElse(request.request_bytes, "?"),
-    )
-}
+use beyla_schema::request::{Kind, Protocol, Request};
 
 /// A value, or what stands for an unknown one.
-struct OrElse<T>(Option<T>, &'static str);
+pub(super) struct OrElse<T>(pub(super) Option<T>, pub(super) &'static str);
 
 impl<T: Display> Display for OrElse<T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -59,26 +18,27 @@ impl<T: Display> Display for OrElse<T> {
 }
 
 /// Text from the network: what could move the cursor, break the line or split the field is escaped.
-struct Printable<'a>(&'a str);
+pub(super) struct Printable<'a>(pub(super) &'a str);
 
 impl Display for Printable<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for char in self.0.chars() {
-            // Marks that reorder text are no control characters, but they deceive the reader just as well.
-            let reorders =
-                matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            if char.is_control() || char.is_whitespace() || reorders {
-                write!(f, "{}", char.escape_unicode())?;
-            } else {
-                f.write_char(char)?;
-            }
+            if deceives(char) { write!(f, "{}", char.escape_unicode())? } else { f.write_char(char)? }
         }
         Ok(())
     }
 }
 
+/// Whether a character moves what is around it, or shows nothing.
+pub(super) fn deceives(char: char) -> bool {
+    // Marks that reorder text are no control characters, but they deceive the reader just as well.
+    let reorders =
+        matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    char.is_control() || char.is_whitespace() || reorders
+}
+
 /// The host the client named, with the port it reached; else the address it reached.
-struct Destination<'a>(Option<&'a str>, Option<SocketAddr>);
+pub(super) struct Destination<'a>(pub(super) Option<&'a str>, pub(super) Option<SocketAddr>);
 
 impl Display for Destination<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -92,7 +52,7 @@ impl Display for Destination<'_> {
 }
 
 /// An authority without its port.
-fn host(authority: &str) -> &str {
+pub(super) fn host(authority: &str) -> &str {
     match authority.rsplit_once(':') {
         Some((host, port))
             if port.bytes().all(|byte| byte.is_ascii_digit())
@@ -104,8 +64,28 @@ fn host(authority: &str) -> &str {
     }
 }
 
+/// Whether the request is a gRPC call.
+pub(super) fn is_grpc(request: &Request<'_>) -> bool {
+    matches!(request.protocol, Protocol::Grpc | Protocol::GrpcWeb)
+}
+
+/// The status of its own protocol: of a gRPC call that of gRPC.
+pub(super) fn status(request: &Request<'_>) -> Option<u32> {
+    if is_grpc(request) { request.rpc_status } else { request.status.map(u32::from) }
+}
+
+/// What Beyla calls requests of this protocol and side.
+pub(super) fn span_type(request: &Request<'_>) -> &'static str {
+    match (is_grpc(request), request.kind) {
+        (false, Kind::Server) => "HTTP",
+        (false, Kind::Client) => "HTTPClient",
+        (true, Kind::Server) => "GRPC",
+        (true, Kind::Client) => "GRPCClient",
+    }
+}
+
 /// Nanoseconds as Go writes a `time.Duration`: the largest unit below the value, no trailing zeros.
-struct GoDuration(u64);
+pub(super) struct GoDuration(pub(super) u64);
 
 impl Display for GoDuration {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

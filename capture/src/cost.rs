@@ -23,9 +23,13 @@ impl Meter {
 
 /// CPU time of this process and of the loader, nanoseconds: a reading of a clock.
 pub fn cpu_ns(loader: u32) -> u64 {
-    let own = getrusage(UsageWho::RUSAGE_SELF)
-        .map_or(0, |usage| (usage.user_time() + usage.system_time()).num_nanoseconds().unsigned_abs());
-    own + of_process(loader).unwrap_or(0)
+    own_cpu_ns() + of_process(loader).unwrap_or(0)
+}
+
+/// CPU time of this process, nanoseconds.
+pub fn own_cpu_ns() -> u64 {
+    getrusage(UsageWho::RUSAGE_SELF)
+        .map_or(0, |usage| (usage.user_time() + usage.system_time()).num_nanoseconds().unsigned_abs())
 }
 
 /// Most memory this process had, bytes.

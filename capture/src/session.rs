@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::IpAddr,
     path::PathBuf,
     process::ExitStatus,
     sync::{
@@ -88,16 +87,9 @@ pub enum Error {
     /// A signal handler, a runtime.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The place for metrics.
-    #[error("cannot serve metrics on {address}, port {port}: {source}; choose another --prometheus-port")]
-    Endpoint {
-        /// The address.
-        address: IpAddr,
-        /// The port.
-        port: u16,
-        /// The system's reason.
-        source: io::Error,
-    },
+    /// What is to be shown.
+    #[error(transparent)]
+    Live(#[from] live::Error),
     /// A thread of ours panicked.
     #[error("the {0} ended unexpectedly; `beyla-analyze` reads what was written until then")]
     Thread(&'static str),
@@ -108,7 +100,7 @@ pub async fn run(options: Options) -> Result<Option<ExitStatus>, Error> {
     // From the first moment on: whoever interrupts a capture that says it records gets a file.
     let mut signals = Signals::new()?;
     let quiet = options.quiet;
-    let line = Line::new(quiet);
+    let line = if options.live.top { Line::held() } else { Line::new(quiet) };
     let began = Instant::now();
     let mut recording = begin(&options, &line)?;
     let (reason, status) = recording.watch(&options, &line, &mut signals).await;
@@ -188,7 +180,7 @@ struct Recording {
 /// Claims the output, attaches the probes, finds the targets and starts the threads.
 fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
     let Options { selectors, sizes, settings, .. } = options;
-    let bound = options.live.endpoint.as_ref().map(bind).transpose()?;
+    let prepared = live::Prepared::new(&options.live)?;
     let written = options.output.as_ref().or(options.live.textfile.as_ref());
     let identity = written.map_or(Ok(Identity::of_user()), |path| Identity::for_output(path))?;
     let rotated = options.limits.rotate.is_some();
@@ -237,18 +229,20 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
     let progress = Arc::clone(&facts.progress);
     let stop = Arc::new(Stop::default());
     let targets = tracker.count();
-    let at = bound.as_ref().map(live::Bound::url).transpose()?;
+    let url = prepared.url();
     let context = live::Context {
         capture_id: facts.metadata(Tally::default()).number(),
         host: facts.host.name.clone(),
         clock: clock.clock(),
+        progress: Arc::clone(&progress),
+        targets: Arc::clone(&targets),
         line: line.clone(),
     };
-    let (feed, shown) = live::start(&options.live, bound, Box::new(io::stdout()), context)?.unzip();
+    let (feed, shown) = prepared.start(Box::new(io::stdout()), context)?.unzip();
     if !options.quiet
-        && let Some(at) = at
+        && let Some(url) = url
     {
-        line.say(&format!("metrics at {at}"));
+        line.say(&format!("metrics at {url}"));
     }
     let (sender, batches) = sync_channel(ring::CHANNEL);
     let (limit_reached, limit) = oneshot::channel();
@@ -315,7 +309,8 @@ impl Recording {
         self.stop.request(reason);
         let ended = (self.reader.join(), self.writer.join());
         if let Some(shown) = self.shown {
-            shown.finish();
+            // The terminal may have gone away.
+            let _ = shown.finish();
         }
         ended
     }
@@ -365,15 +360,7 @@ fn start(
     Ok(Started { attached, events, counters, tracker, command, loader: loader_id, tls })
 }
 
-/// Takes the place for metrics, which may need privileges.
-fn bind(endpoint: &live::Endpoint) -> Result<live::Bound, Error> {
-    live::Bound::new(endpoint).map_err(|source| {
-        let live::Endpoint { address, port, .. } = *endpoint;
-        Error::Endpoint { address, port, source }
-    })
-}
-
-/// Resolves when nobody reads any more what is shown, and that was all.
+/// Resolves when nobody wants to see more of what is shown.
 async fn over(shown: Option<&mut live::Running>, line: &Line) -> &'static str {
     if let Some(shown) = shown
         && let Some(over) = &mut shown.over

@@ -1,6 +1,10 @@
 //! What the capture says while it runs and when it ends. All of it goes to standard error.
 
-use std::{fmt::Write as _, sync::atomic::Ordering, time::Duration};
+use std::{
+    fmt::Write as _,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    time::Duration,
+};
 
 use beyla_schema::file::Cost;
 use bytesize::ByteSize;
@@ -13,7 +17,11 @@ use crate::{
 
 /// The live line on a terminal; nothing elsewhere.
 #[derive(Clone)]
-pub struct Line(ProgressBar);
+pub struct Line {
+    bar: ProgressBar,
+    /// What is to be said once the terminal is free.
+    held: Option<Arc<Mutex<Vec<String>>>>,
+}
 
 impl Line {
     /// Shows the line when standard error is a terminal and `quiet` is not asked for.
@@ -23,7 +31,12 @@ impl Line {
         if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed_precise}  {msg}") {
             bar.set_style(style);
         }
-        Self(bar)
+        Self { bar, held: None }
+    }
+
+    /// Shows nothing, and keeps what is to be said for the end: somebody else draws on the terminal.
+    pub fn held() -> Self {
+        Self { held: Some(Arc::default()), ..Self::new(true) }
     }
 
     /// Shows how the capture is going.
@@ -43,18 +56,26 @@ impl Line {
                 plural(targets, "process", "processes"),
             );
         }
-        self.0.set_message(text);
-        self.0.tick();
+        self.bar.set_message(text);
+        self.bar.tick();
     }
 
     /// Prints a line that stays.
     pub fn say(&self, text: &str) {
-        self.0.suspend(|| eprintln!("{text}"));
+        match &self.held {
+            Some(held) => held.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_owned()),
+            None => self.bar.suspend(|| eprintln!("{text}")),
+        }
     }
 
-    /// Takes the line away.
+    /// Takes the line away, and says what was held.
     pub fn clear(&self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
+        for text in self.held.iter().flat_map(|held| {
+            std::mem::take(&mut *held.lock().unwrap_or_else(PoisonError::into_inner))
+        }) {
+            eprintln!("{text}");
+        }
     }
 }
 

@@ -11,12 +11,13 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use beyla_engine::prometheus::Format;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
-    header::{ALLOW, CONTENT_TYPE, HeaderValue},
+    header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
@@ -100,17 +101,17 @@ impl Site {
             return response;
         }
         match request.uri().path() {
-            path if path == self.path => self.metrics().await,
+            path if path == self.path => self.metrics(format(request)).await,
             "/healthz" => self.health(),
             _ => text(StatusCode::NOT_FOUND, format!("metrics are at {}\n", self.path)),
         }
     }
 
-    async fn metrics(&self) -> Response<Full<Bytes>> {
+    async fn metrics(&self, format: Format) -> Response<Full<Bytes>> {
         let (ask, answer) = oneshot::channel();
-        let asked = self.live.send(Message::Metrics(ask));
+        let asked = self.live.send(Message::Metrics(format, ask));
         match (asked, timeout(PATIENCE, answer).await) {
-            (Ok(()), Ok(Ok(body))) => typed("text/plain; version=0.0.4; charset=utf-8", body),
+            (Ok(()), Ok(Ok(body))) => typed(format.content_type(), body),
             (Ok(()), Err(_)) => text(StatusCode::SERVICE_UNAVAILABLE, "the live side is busy\n"),
             _ => text(StatusCode::SERVICE_UNAVAILABLE, "the capture has ended\n"),
         }
@@ -123,6 +124,12 @@ impl Site {
             format!("{{\"schema_version\":1,\"now_unix_ns\":{now_ns},\"process_uptime_ns\":{uptime_ns}}}\n");
         typed("application/json", body.into())
     }
+}
+
+/// The format that the client likes best.
+fn format(request: &Request<Incoming>) -> Format {
+    let accept = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    Format::negotiate(&accept.collect::<Vec<_>>().join(","))
 }
 
 fn typed(content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {

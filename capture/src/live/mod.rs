@@ -2,43 +2,83 @@
 //!
 //! All of it comes from the same engine that replays files, fed with the events that go to the file, in their order and
 //! with their secrets masked: the writer hands them over ([`Feed`]) and never waits. The engine and everything that is
-//! shown live on a thread of their own; who wants to know something, such as the [`endpoint`] for metrics, asks it by a
+//! shown live on a thread of their own; who wants to know something, such as the endpoint for metrics, asks it by a
 //! message.
 
 mod endpoint;
 mod feed;
 mod options;
+mod otlp;
+mod own;
+mod processes;
 mod shown;
 #[cfg(test)]
 mod tests;
 mod textfile;
 mod thread;
+mod top;
 
 use std::{
-    io::{self, Write},
-    sync::{Arc, mpsc},
+    io::{self, IsTerminal as _, Write},
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::AtomicUsize,
+        mpsc::{self, SyncSender},
+    },
     thread::{self as threads, JoinHandle},
     time::{Duration, Instant},
 };
 
+use beyla_engine::prometheus::Format;
 use beyla_schema::event::Clock;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-pub use endpoint::Bound;
 pub use feed::Feed;
 pub use options::{Endpoint, Metrics, Options, OtlpOptions};
 
-use crate::status::Line;
+use crate::{ring::Progress, status::Line};
+use endpoint::Bound;
 use feed::Backlog;
+use otlp::Exporter;
 use thread::Live;
+use top::{Ask, End, Screen};
+
+/// Why what is wanted cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The place for metrics.
+    #[error("cannot serve metrics on {address}, port {port}: {source}; choose another --prometheus-port")]
+    Endpoint {
+        /// The address.
+        address: IpAddr,
+        /// The port.
+        port: u16,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A receiver of spans or metrics.
+    #[error("cannot send spans or metrics: {0}")]
+    Otlp(#[from] otlp::Error),
+    /// A table wants a terminal.
+    #[error("--top draws on a terminal: standard output is none")]
+    NoTerminal,
+    /// A thread.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
 
 /// What comes to the thread of the live side.
 enum Message {
     /// Events, one after the other as [`beyla_schema::file::encode`] writes them.
     Events(Vec<u8>),
     /// Somebody wants the metrics.
-    Metrics(oneshot::Sender<Bytes>),
+    Metrics(Format, oneshot::Sender<Bytes>),
+    /// The terminal wants what it draws.
+    Screen(Ask, SyncSender<Screen>),
+    /// Somebody wants the capture to end.
+    Quit,
     /// There are no more events.
     End,
 }
@@ -51,51 +91,106 @@ pub struct Context {
     pub host: String,
     /// Turns event time into wall time.
     pub clock: Clock,
+    /// How the capture is going.
+    pub progress: Arc<Progress>,
+    /// How many processes are targets.
+    pub targets: Arc<AtomicUsize>,
     /// Says things to people.
     pub line: Line,
 }
 
+/// What is wanted, once it is known to be possible.
+pub struct Prepared {
+    options: Options,
+    bound: Option<Bound>,
+    otlp: Option<otlp::Options>,
+}
+
+impl Prepared {
+    /// Sees whether it is, and takes the place for metrics, which may need privileges.
+    pub fn new(options: &Options) -> Result<Self, Error> {
+        let bound = options.endpoint.as_ref().map(|endpoint| {
+            let Endpoint { address, port, .. } = *endpoint;
+            Bound::new(endpoint).map_err(|source| Error::Endpoint { address, port, source })
+        });
+        if options.top && !io::stdout().is_terminal() {
+            return Err(Error::NoTerminal);
+        }
+        Ok(Self { options: options.clone(), bound: bound.transpose()?, otlp: otlp::Options::of(&options.otlp)? })
+    }
+
+    /// Where metrics will be served.
+    pub fn url(&self) -> Option<String> {
+        self.bound.as_ref().and_then(|bound| bound.url().ok())
+    }
+
+    /// Starts it; None when nothing is wanted. Traces go to `out`; metrics are served as long as the runtime lives that
+    /// this is called in.
+    pub fn start(
+        self,
+        out: Box<dyn Write + Send>,
+        context: Context,
+    ) -> Result<Option<(Feed, Running)>, Error> {
+        let Self { options, bound, otlp } = self;
+        if options.is_empty() {
+            return Ok(None);
+        }
+        let (sender, messages) = mpsc::channel();
+        let backlog = Arc::new(Backlog::default());
+        let (stop, over) = oneshot::channel();
+        if let Some(bound) = bound {
+            bound.serve(sender.clone())?;
+        }
+        let top = options.top.then(|| {
+            let live = sender.clone();
+            threads::Builder::new().name("top".to_owned()).spawn(move || watch(&live))
+        });
+        let line = context.line.clone();
+        let exporter = otlp.map(|otlp| Exporter::start(otlp, move |text| line.say(text))).transpose()?;
+        let live = Live::new(&options, out, context, Arc::clone(&backlog), exporter, stop);
+        let live = threads::Builder::new().name("live".to_owned()).spawn(move || live.run(&messages))?;
+        let running = Running { live, top: top.transpose()?, over: Some(over) };
+        Ok(Some((Feed::new(sender, backlog), running)))
+    }
+}
+
+/// Has the terminal show what the live side has, until that has ended or the user quits.
+fn watch(live: &mpsc::Sender<Message>) -> io::Result<()> {
+    let end = top::run(|ask| {
+        let (sender, screen) = mpsc::sync_channel(1);
+        live.send(Message::Screen(ask, sender)).ok()?;
+        screen.recv().ok()
+    });
+    if !matches!(end, Ok(End::Stopped)) {
+        let _ = live.send(Message::Quit);
+    }
+    end.map(|_| ())
+}
+
 /// The live side, as the session sees it.
 pub struct Running {
-    thread: JoinHandle<()>,
-    /// Resolves when nobody reads any more what is shown, and why; with an error when the thread panicked.
+    live: JoinHandle<()>,
+    top: Option<JoinHandle<io::Result<()>>>,
+    /// Resolves when nobody wants to see more, and why; with an error when the thread panicked.
     pub over: Option<oneshot::Receiver<&'static str>>,
 }
 
-/// How long the live side may take to show what it has not shown yet.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the live side may take to show what it has not shown yet, beside what the exporter takes.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Running {
     /// Waits for it to show the rest, once its [`Feed`] is gone; not forever, for who reads may have stopped.
-    pub fn finish(self) {
+    pub fn finish(self) -> io::Result<()> {
         let until = Instant::now() + PATIENCE;
-        while !self.thread.is_finished() && Instant::now() < until {
+        while !self.live.is_finished() && Instant::now() < until {
             threads::sleep(Duration::from_millis(5));
         }
-        if self.thread.is_finished() {
-            let _ = self.thread.join();
+        if self.live.is_finished() {
+            let _ = self.live.join();
+            if let Some(Ok(shown)) = self.top.map(JoinHandle::join) {
+                return shown;
+            }
         }
+        Ok(())
     }
-}
-
-/// Starts what is wanted; None when nothing is. Traces go to `out`; metrics are served at `bound` as long as the runtime
-/// lives that this is called in.
-pub fn start(
-    options: &Options,
-    bound: Option<Bound>,
-    out: Box<dyn Write + Send>,
-    context: Context,
-) -> io::Result<Option<(Feed, Running)>> {
-    if options.is_empty() {
-        return Ok(None);
-    }
-    let (sender, messages) = mpsc::channel();
-    let backlog = Arc::new(Backlog::default());
-    let (stop, over) = oneshot::channel();
-    if let Some(bound) = bound {
-        bound.serve(sender.clone())?;
-    }
-    let live = Live::new(options, out, context, Arc::clone(&backlog), stop);
-    let thread = threads::Builder::new().name("live".to_owned()).spawn(move || live.run(&messages))?;
-    Ok(Some((Feed::new(sender, backlog), Running { thread, over: Some(over) })))
 }

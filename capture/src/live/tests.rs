@@ -76,7 +76,8 @@ fn what_is_shown_live_is_what_a_replay_shows() {
         let textfile = folder.path().join("metrics.prom");
         let options = Options { traces: Some(form), textfile: Some(textfile.clone()), ..Options::default() };
         let out = Shared::default();
-        let context = Context { capture_id, host: host.clone(), clock, line: Line::new(true) };
+        let (progress, line) = (Arc::default(), Line::new(true));
+        let context = Context { capture_id, host: host.clone(), clock, progress, line };
         let (mut feed, running) = start(&options, None, Box::new(out.clone()), context).unwrap().unwrap();
 
         let metrics = Exposition::new(Names::Otel, host);

@@ -12,7 +12,7 @@ use std::{
 
 use beyla_engine::{
     Config, Engine,
-    prometheus::Exposition,
+    prometheus::{Exposition, Format},
     route::{Kept, Signal},
 };
 use beyla_schema::file::decode;
@@ -22,12 +22,15 @@ use tokio::sync::oneshot;
 use super::{
     Context, Message, Options,
     feed::Backlog,
+    own,
+    processes::Processes,
     shown::{Shown, Traces},
     textfile::Textfile,
 };
+use crate::host;
 
 /// What is done now and then is looked at so often.
-const TICK: Duration = Duration::from_millis(200);
+const TICK: Duration = Duration::from_secs(1);
 
 /// The metrics are made anew so often at most, however many ask for them.
 const FRESH: Duration = Duration::from_millis(100);
@@ -37,12 +40,17 @@ pub(super) struct Live {
     engine: Engine,
     shown: Shown,
     textfile: Option<Textfile>,
+    processes: Processes,
     context: Context,
     backlog: Arc<Backlog>,
     /// Left-out events that people were told of.
     told: u64,
-    /// The metrics as they were rendered last, and when.
-    rendered: Option<(Instant, Bytes)>,
+    /// Leave out series without a request for so long, nanoseconds.
+    ttl_ns: Option<u64>,
+    /// How often metrics were asked for.
+    scrapes: u64,
+    /// The metrics as they were rendered last in each format, and when.
+    rendered: [Option<(Instant, Bytes)>; 3],
     /// Told when nobody reads any more. Gone only with the thread.
     over: Option<oneshot::Sender<&'static str>>,
     /// With nothing else to see, a reader that is gone ends the capture.
@@ -62,7 +70,9 @@ impl Live {
             let metrics = &options.metrics;
             let exposition = Exposition::new(metrics.names, context.host.clone())
                 .with_routes(metrics.routes)
-                .with_max_series(metrics.max_series);
+                .with_max_series(metrics.max_series)
+                .with_exemplars(options.endpoint.is_some())
+                .with_native(options.endpoint.is_some());
             Kept::new(rules, Signal::Metrics, exposition)
         });
         let traces = options.traces.map(|form| {
@@ -74,10 +84,13 @@ impl Live {
             engine: Engine::new(config),
             shown: Shown { traces, metrics },
             textfile: options.textfile.clone().map(Textfile::new),
+            processes: Processes::default(),
             context,
             backlog,
             told: 0,
-            rendered: None,
+            ttl_ns: options.ttl.map(|ttl| ttl.as_nanos() as u64),
+            scrapes: 0,
+            rendered: [const { None }; 3],
             over: Some(over),
             only_traces: options.only_traces(),
         }
@@ -89,9 +102,10 @@ impl Live {
         loop {
             match messages.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Ok(Message::Events(events)) => self.take(&events),
-                Ok(Message::Metrics(answer)) => {
+                Ok(Message::Metrics(format, answer)) => {
+                    self.scrapes += 1;
                     // Who asked may have gone.
-                    let _ = answer.send(self.metrics());
+                    let _ = answer.send(self.metrics(format));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => break,
@@ -110,6 +124,7 @@ impl Live {
     fn take(&mut self, events: &[u8]) {
         let mut rest = events;
         while let Some(event) = decode(&mut rest) {
+            self.processes.learn(&event);
             self.engine.push(&event, &mut self.shown);
         }
         self.print(Traces::flush);
@@ -126,6 +141,9 @@ impl Live {
         }
         self.told = dropped;
         self.print(Traces::tick);
+        if let (Some(metrics), Some(ttl_ns)) = (&mut self.shown.metrics, self.ttl_ns) {
+            metrics.sink.expire(host::monotonic_ns().saturating_sub(ttl_ns));
+        }
         if self.textfile.as_ref().is_some_and(Textfile::is_due) {
             self.write_textfile();
         }
@@ -147,30 +165,34 @@ impl Live {
         }
     }
 
-    fn metrics(&mut self) -> Bytes {
-        match &self.rendered {
+    fn metrics(&mut self, format: Format) -> Bytes {
+        match &self.rendered[format as usize] {
             Some((at, text)) if at.elapsed() < FRESH => text.clone(),
             _ => {
-                let text = Bytes::from(self.render());
-                self.rendered = Some((Instant::now(), text.clone()));
+                let text = Bytes::from(self.render(format));
+                self.rendered[format as usize] = Some((Instant::now(), text.clone()));
                 text
             }
         }
     }
 
-    fn render(&self) -> String {
-        let Some(metrics) = &self.shown.metrics else { return String::new() };
-        metrics.sink.render()
+    /// Those of requests, and after them those of the capture.
+    fn render(&self, format: Format) -> Vec<u8> {
+        let Some(metrics) = &self.shown.metrics else { return Vec::new() };
+        let mut families = own::families(&self.context, &self.backlog, self.engine.stats(), self.scrapes);
+        families.extend(self.processes.families(&self.context.host));
+        families.sort_by_key(|family| family.name);
+        metrics.sink.render_with(format, self.context.clock, &families)
     }
 
     fn write_textfile(&mut self) {
-        let text = self.render();
-        if let Some(textfile) = &mut self.textfile
-            && let Err(error) = textfile.write(text.as_bytes())
-        {
-            let path = textfile.path().display();
-            self.context.line.say(&format!("beyla-capture: cannot write {path}: {error}"));
-            self.textfile = None;
+        let Some(mut textfile) = self.textfile.take() else { return };
+        match textfile.write(&self.render(Format::Text)) {
+            Ok(()) => self.textfile = Some(textfile),
+            Err(error) => {
+                let path = textfile.path().display();
+                self.context.line.say(&format!("beyla-capture: cannot write {path} any more: {error}"));
+            }
         }
     }
 }

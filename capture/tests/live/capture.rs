@@ -22,7 +22,7 @@ use beyla_schema::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::{PATIENCE, client::Sent, folder, wait_for};
+use crate::{PATIENCE, client::Sent, folder, shown::Shown, wait_for};
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_beyla-capture");
@@ -39,6 +39,8 @@ pub(crate) struct Capture {
     stderr: JoinHandle<String>,
     /// What it said when it was ready.
     pub(crate) announcement: String,
+    /// What it shows while it runs.
+    shown: Option<Shown>,
 }
 
 impl Capture {
@@ -70,7 +72,13 @@ impl Capture {
         {
             command.args(["--probe", &probe]);
         }
-        command.arg("-o").arg(folder.path().join("run.parquet")).args(arguments);
+        command.arg("-o").arg(folder.path().join("run.parquet"));
+        // What a command says would be among it.
+        let shown = (!arguments.contains(&"--")).then(|| Shown::into(&mut command, folder.path()));
+        if shown.is_none() {
+            command.stdout(Stdio::null());
+        }
+        command.args(arguments);
         let (child, lines, stderr) = spawn(command);
         let mut announcement = String::new();
         let records = |said: &str| said.lines().any(|line| line.starts_with("recording"));
@@ -80,7 +88,7 @@ impl Capture {
         {
             announcement = said;
         }
-        let mut capture = Self { child, folder, stderr, announcement };
+        let mut capture = Self { child, folder, stderr, announcement, shown };
         if !records(&capture.announcement) {
             let _ = capture.child.wait();
             panic!("{arguments:?} does not record: {}", capture.announcement);
@@ -127,10 +135,14 @@ impl Capture {
     }
 
     fn wait_and(self, each: impl FnMut(&Event<'_>)) -> Recording {
-        let Self { mut child, folder, stderr, .. } = self;
+        let Self { mut child, folder, stderr, shown, .. } = self;
         let status = wait_for("the end of the capture", || child.try_wait().unwrap());
         let stderr = stderr.join().unwrap();
-        let recording = Recording::read_and(&folder.path().join("run.parquet"), each);
+        let path = folder.path().join("run.parquet");
+        let recording = Recording::read_and(&path, each);
+        if let Some(shown) = shown {
+            shown.assert_is_what_a_replay_shows(&path);
+        }
         Recording { code: status.code(), stderr, folder: Some(folder), ..recording }
     }
 
@@ -148,7 +160,7 @@ impl Capture {
 
 /// Starts a capture. Its first line comes through the channel, all of them at the end of the thread.
 fn spawn(mut command: Command) -> (Child, Receiver<String>, JoinHandle<String>) {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let (sender, lines) = channel();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());

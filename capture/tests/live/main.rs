@@ -26,6 +26,7 @@ mod queue;
 mod secrets;
 mod server;
 mod servers;
+mod shown;
 mod stacks;
 mod targets;
 mod tls;

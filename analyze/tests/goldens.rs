@@ -14,6 +14,7 @@ const GOLDENS: &[(&str, &[&str])] = &[
     ("report.txt", &["--color", "never"]),
     ("requests.ndjson", &["--sql", "select * from requests", "--format", "ndjson"]),
     ("metrics.prom", &["--prometheus"]),
+    ("backfill.om", &["--prometheus", "--metric-names", "beyla-2023", "--step", "10s"]),
 ];
 
 fn fixtures() -> Vec<PathBuf> {

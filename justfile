@@ -135,3 +135,5 @@ ci: servers check ebpf-fresh
     just check-format
     just fuzz 5
     for metrics in fixtures/*/metrics.prom; do promtool check metrics < "$metrics"; done
+    for metrics in fixtures/*/backfill.om; do blocks=$(mktemp -d); \
+    promtool tsdb create-blocks-from openmetrics "$metrics" "$blocks" > /dev/null; rm -r "$blocks"; done

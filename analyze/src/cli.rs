@@ -1,10 +1,13 @@
 //! The command line: what is accepted, and the plain values it is turned into. Nothing is decided here that the
 //! library could decide.
 
-use std::{io::Write, path::PathBuf};
+use std::{io::Write, path::PathBuf, time::Duration};
 
 use anstream::ColorChoice;
-use beyla_analyze::{export::Metrics, sql::Format};
+use beyla_analyze::{
+    export::{Metrics, Output},
+    sql::Format,
+};
 use beyla_engine::{
     prometheus::{MAX_SERIES, Names},
     redact::{Policy, PolicyError},
@@ -22,6 +25,7 @@ Examples:
   beyla-analyze run.parquet --traces | head        one line per request
   beyla-analyze run.parquet --traces=json          one JSON object per request
   beyla-analyze run.parquet --prometheus           metrics of the whole run
+  beyla-analyze run.parquet --prometheus --step 15s    as they were every 15 seconds, to load into Prometheus
   beyla-analyze run.parquet --route '/users/{id}' --route '/static/*' --unmatched wildcard
   beyla-analyze run.parquet --config beyla.yml     the same from a file with Beyla's keys
 
@@ -78,12 +82,17 @@ struct Cli {
     top: usize,
 
     /// What the metrics are called
-    #[arg(long, value_name = "NAMES", default_value = "otel", requires = "prometheus")]
+    #[arg(long, value_name = "NAMES", default_value = "otel", requires = "exposition")]
     metric_names: MetricNames,
 
     /// The most series that a metric may have; what needs further ones is in one with otel_metric_overflow="true"
-    #[arg(long, value_name = "N", default_value_t = MAX_SERIES, value_parser = at_least_one, requires = "prometheus")]
+    #[arg(long, value_name = "N", default_value_t = MAX_SERIES, value_parser = at_least_one, requires = "exposition")]
     max_series: usize,
+
+    /// Write the metrics as they were at every multiple of this time, such as 15s, in OpenMetrics for
+    /// `promtool tsdb create-blocks-from openmetrics`
+    #[arg(long, value_name = "TIME", value_parser = step, requires = "exposition")]
+    step: Option<Duration>,
 
     /// Fail with status 3 when events were lost or the capture did not end cleanly
     #[arg(long)]
@@ -143,6 +152,14 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(number) => Ok(number),
         Err(error) => Err(format!("{error}")),
     }
+}
+
+fn step(text: &str) -> Result<Duration, String> {
+    let step: Duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if step.is_zero() || step.subsec_nanos() % 1_000_000 > 0 {
+        return Err("Prometheus has times of whole milliseconds".to_owned());
+    }
+    Ok(step)
 }
 
 /// Where the route rules are to come from.
@@ -311,8 +328,12 @@ struct Mode {
     sql: Option<Option<String>>,
 
     /// Write the metrics of the whole run in the text format of Prometheus
-    #[arg(long)]
+    #[arg(long, group = "exposition")]
     prometheus: bool,
+
+    /// Write the metrics of the whole run as OpenMetrics, with exemplars
+    #[arg(long, group = "exposition")]
+    openmetrics: bool,
 
     /// Write one line per request: line (that of the first Beyla), text (with ports, route, sizes and span), json,
     /// json-indent, counter
@@ -406,7 +427,7 @@ pub(crate) enum Action {
 
 /// The options of the command line. Ends the process when there are none to return: wrong usage, `--help`.
 pub(crate) fn parse() -> std::io::Result<Options> {
-    let Cli { files, mode, routing, format, top, metric_names, max_series, strict, color, command } =
+    let Cli { files, mode, routing, format, top, metric_names, max_series, step, strict, color, command } =
         Cli::parse();
     let mut routes = RouteOptions::from(routing);
     let color = match color {
@@ -437,6 +458,7 @@ pub(crate) fn parse() -> std::io::Result<Options> {
         let message = format!("{what} is written as {formats}");
         Cli::command().error(ErrorKind::ArgumentConflict, message).exit()
     };
+    let openmetrics = mode.openmetrics;
     let action = match (mode, format) {
         (Mode { generate: Some(what), .. }, _) => Action::Print(generate(what)?),
         (Mode { sql: Some(query), .. }, format) => {
@@ -449,17 +471,23 @@ pub(crate) fn parse() -> std::io::Result<Options> {
             };
             Action::Sql { query, format }
         }
-        (Mode { prometheus: true, .. }, None) => {
+        (Mode { prometheus: true, .. } | Mode { openmetrics: true, .. }, None) => {
             let (names, routes) = match metric_names {
                 MetricNames::Otel => (Names::Otel, true),
                 MetricNames::Beyla2023 => (Names::Beyla2023, false),
             };
-            Action::Prometheus(Metrics { names, routes, max_series })
+            let output = match (step, openmetrics) {
+                (Some(step), _) => Output::Backfill(step),
+                (None, true) => Output::OpenMetrics,
+                (None, false) => Output::Text,
+            };
+            Action::Prometheus(Metrics { names, routes, max_series, output })
         }
         (Mode { traces: Some(form), .. }, None) => Action::Traces(form),
-        (Mode { prometheus: true, .. } | Mode { traces: Some(_), .. }, Some(_)) => {
-            refuse("the output of --prometheus and --traces", "it is: without --format")
-        }
+        (
+            Mode { prometheus: true, .. } | Mode { openmetrics: true, .. } | Mode { traces: Some(_), .. },
+            Some(_),
+        ) => refuse("the output of --prometheus, --openmetrics and --traces", "it is: without --format"),
         (_, None | Some(AnyFormat::Text)) => Action::TextReport { top },
         (_, Some(AnyFormat::Json)) => Action::JsonReport { top },
         (_, Some(_)) => refuse("the report", "text or json; the other formats are for --sql"),

@@ -49,6 +49,9 @@ pub enum Error {
         /// What is wrong there.
         reason: String,
     },
+    /// More output than anybody wants.
+    #[error("{0}")]
+    TooMuch(String),
     /// A query that cannot be parsed, planned or run.
     #[error("{}", one_line(&.0.strip_backtrace()))]
     Sql(#[from] DataFusionError),

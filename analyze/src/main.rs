@@ -73,9 +73,7 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
         }
         Action::Prometheus(metrics) => {
             let metrics = Metrics { routes: metrics.routes || rules_given, ..metrics };
-            let (text, summaries) = export::prometheus(captures()?, &rules, metrics);
-            out.write_all(text.as_bytes())?;
-            (summaries, true)
+            (export::prometheus(captures()?, &rules, metrics, &mut out)?, true)
         }
         Action::Traces(form) => {
             let summaries = export::traces(captures()?, &rules, form, &mut out, !stdout().is_terminal())?;

@@ -16,6 +16,7 @@ const GOLDENS: &[(&str, &[&str])] = &[
     ("metrics.prom", &["--prometheus"]),
     ("traces.txt", &["--traces=text"]),
     ("traces.ndjson", &["--traces=json"]),
+    ("backfill.om", &["--prometheus", "--metric-names", "beyla-2023", "--step", "10s"]),
 ];
 
 fn fixtures() -> Vec<PathBuf> {

@@ -1,71 +1,20 @@
 //! The report, the exposition and the trace line, from requests made by hand.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "support/requests.rs"]
+#[allow(unreachable_pub, reason = "it is shared by tests")]
+mod requests;
+
 use beyla_engine::Sink;
 use beyla_engine::graph::Graph;
 use beyla_engine::prometheus::{Exposition, Names};
 use beyla_engine::red::{Aggregator, Row};
 use beyla_engine::trace_line::{Form, Printer};
 use beyla_schema::event::Clock;
-use beyla_schema::request::{EndReason, Kind, Protocol, Request, SpanId, SpanStatus, TraceId};
+use beyla_schema::request::{Kind, Protocol, Request, SpanId, TraceId};
+use requests::request;
 
 const MS: u64 = 1_000_000;
-
-fn request(route: &'static str, status: Option<u16>, start_ns: u64, duration_ns: u64) -> Request<'static> {
-    let answered = status.is_some();
-    Request {
-        service: "shop",
-        pid: 1,
-        tid: 1,
-        goroutine: 0,
-        kind: Kind::Server,
-        protocol: Protocol::Http11,
-        tls: None,
-        tls_match: None,
-        tls_version: None,
-        tls_server_name: None,
-        tls_alpn: None,
-        method: Some("GET"),
-        scheme: Some("http"),
-        authority: Some("localhost:8080"),
-        path: Some(route),
-        query: None,
-        route: Some(route),
-        user_agent: None,
-        request_type: None,
-        response_type: None,
-        status,
-        rpc_service: None,
-        rpc_method: None,
-        rpc_status: None,
-        rpc_message: None,
-        error: status.is_none_or(|status| status >= 500),
-        span_status: SpanStatus::Unset,
-        start_ns,
-        end_ns: answered.then_some(start_ns + duration_ns),
-        duration_ns: answered.then_some(duration_ns),
-        service_ns: answered.then_some(duration_ns),
-        queue_ns: None,
-        handshake_ns: None,
-        request_bytes: Some(0),
-        response_bytes: answered.then_some(100),
-        request_header_bytes: None,
-        response_header_bytes: None,
-        request_messages: None,
-        response_messages: None,
-        client: "[::1]:40000".parse().ok(),
-        server: "[::1]:8080".parse().ok(),
-        connection: 1,
-        stream: None,
-        ordinal: 0,
-        trace_id: None,
-        span_id: None,
-        parent_id: None,
-        trace_state: None,
-        end_reason: if answered { EndReason::Response } else { EndReason::Closed },
-        ended_ns: start_ns + duration_ns,
-    }
-}
 
 fn line(request: &Request<'_>, offset_ns: i64) -> String {
     printed(Form::Line, request, offset_ns)

@@ -58,8 +58,10 @@ impl<T: Display> Display for OrElse<T> {
     }
 }
 
-/// Text from the network: what could move the cursor, break the line or split the field is escaped.
-struct Printable<'a>(&'a str);
+/// Text from the network, as a terminal may see it: what could move the cursor, break the line, split the field or reorder
+/// text is escaped (`\u{1b}`).
+#[derive(Clone, Copy, Debug)]
+pub struct Printable<'a>(pub &'a str);
 
 impl Display for Printable<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

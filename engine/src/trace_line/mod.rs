@@ -18,6 +18,8 @@ use beyla_schema::request::Request;
 use jiff::civil::DateTime;
 use jiff::{Timestamp, tz::TimeZone};
 
+pub use self::shown::Printable;
+
 /// How requests are written. Times are those of the start, in UTC; what was not observed is `-` or `?`, and absent in
 /// JSON; text from the network is escaped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

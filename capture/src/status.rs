@@ -71,9 +71,11 @@ impl Line {
     /// Takes the line away, and says what was held.
     pub fn clear(&self) {
         self.bar.finish_and_clear();
-        for text in self.held.iter().flat_map(|held| {
-            std::mem::take(&mut *held.lock().unwrap_or_else(PoisonError::into_inner))
-        }) {
+        for text in self
+            .held
+            .iter()
+            .flat_map(|held| std::mem::take(&mut *held.lock().unwrap_or_else(PoisonError::into_inner)))
+        {
             eprintln!("{text}");
         }
     }

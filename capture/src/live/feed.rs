@@ -31,6 +31,8 @@ pub(super) struct Backlog {
     behind: AtomicUsize,
     /// Events that were left out for it.
     pub(super) dropped: AtomicU64,
+    /// How large the file is, all parts together, roughly.
+    pub(super) file_bytes: AtomicU64,
 }
 
 impl Backlog {
@@ -63,6 +65,11 @@ impl Feed {
         if self.events.len() >= FULL {
             self.hand_over();
         }
+    }
+
+    /// The file has so many bytes now.
+    pub fn set_file_bytes(&self, bytes: u64) {
+        self.backlog.file_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Hands over what was pushed.

@@ -116,7 +116,11 @@ impl Prepared {
         if options.top && !io::stdout().is_terminal() {
             return Err(Error::NoTerminal);
         }
-        Ok(Self { options: options.clone(), bound: bound.transpose()?, otlp: otlp::Options::of(&options.otlp)? })
+        Ok(Self {
+            options: options.clone(),
+            bound: bound.transpose()?,
+            otlp: otlp::Options::of(&options.otlp)?,
+        })
     }
 
     /// Where metrics will be served.
@@ -147,9 +151,9 @@ impl Prepared {
         });
         let line = context.line.clone();
         let exporter = otlp.map(|otlp| Exporter::start(otlp, move |text| line.say(text))).transpose()?;
-        let live = Live::new(&options, out, context, Arc::clone(&backlog), exporter, stop);
-        let live = threads::Builder::new().name("live".to_owned()).spawn(move || live.run(&messages))?;
-        let running = Running { live, top: top.transpose()?, over: Some(over) };
+        let state = Live::new(&options, out, context, Arc::clone(&backlog), exporter, stop);
+        let thread = threads::Builder::new().name("live".to_owned()).spawn(move || state.run(&messages))?;
+        let running = Running { thread, top: top.transpose()?, over: Some(over) };
         Ok(Some((Feed::new(sender, backlog), running)))
     }
 }
@@ -169,7 +173,7 @@ fn watch(live: &mpsc::Sender<Message>) -> io::Result<()> {
 
 /// The live side, as the session sees it.
 pub struct Running {
-    live: JoinHandle<()>,
+    thread: JoinHandle<()>,
     top: Option<JoinHandle<io::Result<()>>>,
     /// Resolves when nobody wants to see more, and why; with an error when the thread panicked.
     pub over: Option<oneshot::Receiver<&'static str>>,
@@ -182,11 +186,11 @@ impl Running {
     /// Waits for it to show the rest, once its [`Feed`] is gone; not forever, for who reads may have stopped.
     pub fn finish(self) -> io::Result<()> {
         let until = Instant::now() + PATIENCE;
-        while !self.live.is_finished() && Instant::now() < until {
+        while !self.thread.is_finished() && Instant::now() < until {
             threads::sleep(Duration::from_millis(5));
         }
-        if self.live.is_finished() {
-            let _ = self.live.join();
+        if self.thread.is_finished() {
+            let _ = self.thread.join();
             if let Some(Ok(shown)) = self.top.map(JoinHandle::join) {
                 return shown;
             }

@@ -23,7 +23,8 @@ pub(super) fn families(
     let own = Process::myself().and_then(|process| process.stat());
     let resident = own.as_ref().map_or(0, |stat| stat.rss * procfs::page_size());
     let started_ns = own.as_ref().map_or(0, |stat| host::started_ns(stat.starttime));
-    let losses = stats.losses.iter().map(|(cause, &lost)| Sample::number([("cause", cause.clone())], lost as f64));
+    let losses =
+        stats.losses.iter().map(|(cause, &lost)| Sample::number([("cause", cause.clone())], lost as f64));
     vec![
         Family {
             name: "beyla_build_info",
@@ -33,7 +34,12 @@ pub(super) fn families(
             kind: Kind::Info,
             samples: vec![Sample::number([("version", env!("CARGO_PKG_VERSION"))], 1.0)],
         },
-        counter("beyla_capture_events_total", "Events that were recorded.", Unit::One, count(&progress.events)),
+        counter(
+            "beyla_capture_events_total",
+            "Events that were recorded.",
+            Unit::One,
+            count(&progress.events),
+        ),
         counter(
             "beyla_capture_kept_bytes_total",
             "Bytes that were kept of what the captured processes moved.",

@@ -10,10 +10,13 @@ use beyla_engine::{
 };
 use beyla_schema::{event::Clock, request::Request};
 
+use super::top::Window;
+
 /// Everything that requests go to.
 pub(super) struct Shown {
     pub(super) traces: Option<Kept<Traces>>,
     pub(super) metrics: Option<Kept<Exposition>>,
+    pub(super) window: Option<Kept<Window>>,
 }
 
 impl Sink for Shown {
@@ -23,6 +26,9 @@ impl Sink for Shown {
         }
         if let Some(metrics) = &mut self.metrics {
             metrics.request(request);
+        }
+        if let Some(window) = &mut self.window {
+            window.request(request);
         }
     }
 }

@@ -18,7 +18,7 @@ use beyla_schema::{
     request::Request,
 };
 
-use super::{Context, Options, start};
+use super::{Context, Options, Prepared};
 use crate::status::Line;
 
 /// Where a test looks at what was written.
@@ -77,8 +77,10 @@ fn what_is_shown_live_is_what_a_replay_shows() {
         let options = Options { traces: Some(form), textfile: Some(textfile.clone()), ..Options::default() };
         let out = Shared::default();
         let (progress, line) = (Arc::default(), Line::new(true));
-        let context = Context { capture_id, host: host.clone(), clock, progress, line };
-        let (mut feed, running) = start(&options, None, Box::new(out.clone()), context).unwrap().unwrap();
+        let targets = Arc::default();
+        let context = Context { capture_id, host: host.clone(), clock, progress, targets, line };
+        let prepared = Prepared::new(&options).unwrap();
+        let (mut feed, running) = prepared.start(Box::new(out.clone()), context).unwrap().unwrap();
 
         let metrics = Exposition::new(Names::Otel, host);
         let mut replay = Replay { lines: Vec::new(), printer: Printer::new(form, clock), metrics };
@@ -91,7 +93,7 @@ fn what_is_shown_live_is_what_a_replay_shows() {
         engine.finish(&mut replay);
         replay.printer.finish(&mut replay.lines).unwrap();
         drop(feed);
-        running.finish();
+        running.finish().unwrap();
 
         let name = fixture.display();
         assert!(!replay.lines.is_empty(), "{name}");

@@ -4,7 +4,7 @@ use std::{
     io::{self, Write},
     sync::{
         Arc,
-        atomic::Ordering,
+        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
@@ -22,18 +22,23 @@ use tokio::sync::oneshot;
 use super::{
     Context, Message, Options,
     feed::Backlog,
+    otlp::Exporter,
     own,
     processes::Processes,
     shown::{Shown, Traces},
     textfile::Textfile,
+    top::{Ask, Facts, Screen, Window},
 };
-use crate::host;
+use crate::{host, order::Order};
 
 /// What is done now and then is looked at so often.
 const TICK: Duration = Duration::from_secs(1);
 
 /// The metrics are made anew so often at most, however many ask for them.
 const FRESH: Duration = Duration::from_millis(100);
+
+/// A table shows so much of the past.
+const WINDOW_SECONDS: u64 = 10;
 
 /// The state of the live side.
 pub(super) struct Live {
@@ -43,6 +48,7 @@ pub(super) struct Live {
     processes: Processes,
     context: Context,
     backlog: Arc<Backlog>,
+    began: Instant,
     /// Left-out events that people were told of.
     told: u64,
     /// Leave out series without a request for so long, nanoseconds.
@@ -63,8 +69,10 @@ impl Live {
         out: Box<dyn Write + Send>,
         context: Context,
         backlog: Arc<Backlog>,
+        exporter: Option<Exporter>,
         over: oneshot::Sender<&'static str>,
     ) -> Self {
+        let _ = exporter;
         let Options { rules, .. } = options;
         let metrics = options.metrics_wanted().then(|| {
             let metrics = &options.metrics;
@@ -79,14 +87,19 @@ impl Live {
             let traces = Traces::new(out, form, context.clock);
             Kept::new(rules, Signal::Traces, traces)
         });
+        let window = options.top.then(|| {
+            let window = Window::new(WINDOW_SECONDS, host::monotonic_ns());
+            Kept::new(rules, Signal::Metrics, window)
+        });
         let config = Config { capture_id: context.capture_id, routes: rules.clone(), ..Config::default() };
         Self {
             engine: Engine::new(config),
-            shown: Shown { traces, metrics },
+            shown: Shown { traces, metrics, window },
             textfile: options.textfile.clone().map(Textfile::new),
             processes: Processes::default(),
             context,
             backlog,
+            began: Instant::now(),
             told: 0,
             ttl_ns: options.ttl.map(|ttl| ttl.as_nanos() as u64),
             scrapes: 0,
@@ -107,6 +120,10 @@ impl Live {
                     // Who asked may have gone.
                     let _ = answer.send(self.metrics(format));
                 }
+                Ok(Message::Screen(ask, answer)) => {
+                    let _ = answer.send(self.screen(ask));
+                }
+                Ok(Message::Quit) => self.end("quit"),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -157,12 +174,37 @@ impl Live {
             if error.kind() != io::ErrorKind::BrokenPipe {
                 self.context.line.say(&format!("beyla-capture: cannot print traces any more: {error}"));
             }
-            if self.only_traces
-                && let Some(over) = self.over.take()
-            {
-                let _ = over.send("output_closed");
+            if self.only_traces {
+                self.end("output_closed");
             }
         }
+    }
+
+    /// Has the capture end.
+    fn end(&mut self, reason: &'static str) {
+        if let Some(over) = self.over.take() {
+            let _ = over.send(reason);
+        }
+    }
+
+    /// What is drawn on a terminal.
+    fn screen(&mut self, ask: Ask) -> Screen {
+        let now_ns = Order::released_until(host::monotonic_ns());
+        let Context { progress, targets, .. } = &self.context;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let facts = Facts {
+            elapsed: self.began.elapsed(),
+            events: count(&progress.events),
+            lost: count(&progress.lost),
+            dropped: count(&self.backlog.dropped),
+            file_bytes: count(&self.backlog.file_bytes),
+            targets: targets.load(Ordering::Relaxed),
+        };
+        let Some(window) = &mut self.shown.window else { return Screen { facts, ..Screen::default() } };
+        if ask == Ask::Reset {
+            window.sink.reset(now_ns);
+        }
+        Screen { snapshot: window.sink.snapshot(now_ns), facts }
     }
 
     fn metrics(&mut self, format: Format) -> Bytes {

@@ -127,11 +127,12 @@ pub fn run(
         let drained_ns = batch.drained_ns;
         order.push(batch);
         order.release(drained_ns, |event| pass(&mut to, &mut feed, event))?;
-        if let Some(feed) = &mut feed {
-            feed.hand_over();
-        }
         until_ns = until_ns.max(Order::released_until(drained_ns));
         to.commit(until_ns, order.late())?;
+        if let Some(feed) = &mut feed {
+            feed.hand_over();
+            feed.set_file_bytes(to.bytes());
+        }
     }
     order.finish(|event| pass(&mut to, &mut feed, event))?;
     drop(feed);
@@ -171,6 +172,13 @@ impl<M: Fn(Tally) -> Metadata, S: FnOnce(&'static str)> To<M, S> {
             }
         }
         Ok(())
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::File(recorder) => recorder.bytes(),
+            Self::Nowhere { .. } => 0,
+        }
     }
 
     fn finish(self, late: u64) -> Result<Written, Error> {

@@ -162,7 +162,7 @@ impl<M: Fn(Tally) -> Metadata, S: FnOnce(&'static str)> Recorder<M, S> {
         let reached = |limit: Option<u64>, so_far: u64| limit.is_some_and(|limit| so_far >= limit);
         if reached(self.limits.max_events, self.done.events + self.part.events) {
             self.stop("max_events");
-        } else if reached(self.limits.max_size, self.done.bytes + size) {
+        } else if reached(self.limits.max_size, self.bytes()) {
             self.stop("max_size");
         }
         // What is in flight when the capture stops belongs to the part that it stopped in.
@@ -171,6 +171,11 @@ impl<M: Fn(Tally) -> Metadata, S: FnOnce(&'static str)> Recorder<M, S> {
             self.rotate(until_ns, late)?;
         }
         Ok(())
+    }
+
+    /// How large the file is now, all parts together, roughly.
+    pub(super) fn bytes(&self) -> u64 {
+        self.done.bytes + self.part.writer.size()
     }
 
     fn stop(&mut self, reason: &'static str) {

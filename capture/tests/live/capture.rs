@@ -129,6 +129,11 @@ impl Capture {
         recording
     }
 
+    /// Ends the capture, and keeps what it wrote.
+    pub(crate) fn stop_and_keep(self) -> TempDir {
+        self.stop().folder.unwrap()
+    }
+
     /// Waits for the capture to end by itself, and reads what it wrote.
     pub(crate) fn wait(self) -> Recording {
         self.wait_and(|_| {})

@@ -17,15 +17,10 @@ impl<T: Display> Display for OrElse<T> {
     }
 }
 
-<<<<<<< HEAD:engine/src/trace_line/shown.rs
-/// Text from the network: what could move the cursor, break the line or split the field is escaped.
-pub(super) struct Printable<'a>(pub(super) &'a str);
-=======
 /// Text from the network, as a terminal may see it: what could move the cursor, break the line, split the field or reorder
 /// text is escaped (`\u{1b}`).
 #[derive(Clone, Copy, Debug)]
 pub struct Printable<'a>(pub &'a str);
->>>>>>> live-top:engine/src/trace_line.rs
 
 impl Display for Printable<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -137,6 +137,11 @@ fn wrong_usage_is_status_2() {
         &["run.parquet", "--traces", "--format", "json"],
         &["run.parquet", "--traces", "--prometheus"],
         &["run.parquet", "--metric-names", "otel"],
+        &["run.parquet", "--step", "15s"],
+        &["run.parquet", "--prometheus", "--step", "0s"],
+        &["run.parquet", "--prometheus", "--step", "1500us"],
+        &["run.parquet", "--prometheus", "--openmetrics"],
+        &["run.parquet", "--openmetrics", "--format", "text"],
         &["run.parquet", "--top", "many"],
     ] {
         let ran = run(folder.path(), arguments);

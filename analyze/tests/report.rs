@@ -146,6 +146,64 @@ fn metrics_have_the_names_asked_for() {
 }
 
 #[test]
+fn openmetrics_has_exemplars_with_their_time() {
+    let folder = tempfile::tempdir().unwrap();
+    shop(folder.path(), "run.parquet");
+    let metrics = stdout(folder.path(), &["run.parquet", "--openmetrics", "--metric-names", "beyla-2023"]);
+    let labels =
+        r#"http_method="POST",http_status_code="200",instance="shop-1",job="shop",service_name="shop""#;
+    let bucket = format!("http_client_duration_seconds_bucket{{{labels},le=\"0.025\"}} 1 # {{trace_id=\"");
+    let line = metrics.lines().find(|line| line.starts_with(&bucket)).unwrap_or_else(|| panic!("{metrics}"));
+    assert!(line.ends_with("\"} 0.02 1767607200.970"), "{line}");
+    assert!(metrics.ends_with("\n# EOF\n"), "{metrics}");
+}
+
+#[test]
+fn a_backfill_has_every_file_in_wall_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    shop(path, "a.parquet");
+    let mut other = Capture::new(path, "b.parquet").host("shop-2");
+    other.process("desk");
+    other.serve(1700 * MS, 1, "/cart", 200, MS);
+    other.end();
+    let backfill = |files: &[&str]| {
+        let options = ["--prometheus", "--metric-names", "beyla-2023", "--step", "500ms"];
+        stdout(path, &[files, &options].concat())
+    };
+    let text = backfill(&["b.parquet", "a.parquet"]);
+    assert_eq!(text, backfill(&["a.parquet", "b.parquet"]));
+    let samples = |service: &str| -> Vec<&str> {
+        let labels = format!(
+            "http_server_duration_seconds_count{{http_method=\"GET\",http_status_code=\"200\",\
+             instance=\"shop-1,shop-2\",job=\"{service}\",service_name=\"{service}\"}}"
+        );
+        text.lines().filter_map(|line| line.strip_prefix(&labels)).collect()
+    };
+    let times = ["1767607200", "1767607200.500", "1767607201", "1767607201.500", "1767607202"];
+    let at = |counts: [u64; 5]| {
+        counts.iter().zip(times).map(|(count, at)| format!(" {count} {at}")).collect::<Vec<_>>()
+    };
+    assert_eq!(samples("shop"), at([0, 5, 8, 8, 8]));
+    assert_eq!(samples("desk"), at([0, 0, 0, 0, 1]));
+    assert!(text.ends_with(" 1 1767607202\n# EOF\n"), "{text}");
+}
+
+#[test]
+fn a_step_that_is_too_short_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut capture = Capture::new(folder.path(), "days.parquet");
+    capture.process("shop");
+    capture.serve(0, 1, "/", 200, MS);
+    capture.serve(30 * 86_400_000 * MS, 2, "/", 200, MS);
+    capture.end();
+    let ran = run(folder.path(), &["days.parquet", "--prometheus", "--step", "1s"]);
+    assert_eq!((ran.code, &*ran.stdout), (2, ""), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("beyla-analyze: --step 1s: there would be "), "{}", ran.stderr);
+    assert!(ran.stderr.ends_with("more than 10000000; --step 15s would do\n"), "{}", ran.stderr);
+}
+
+#[test]
 fn trace_lines_are_in_the_order_of_the_requests() {
     let folder = tempfile::tempdir().unwrap();
     shop(folder.path(), "run.parquet");

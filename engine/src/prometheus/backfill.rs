@@ -20,39 +20,18 @@ use crate::Sink;
 /// The most samples that are written.
 pub const MAX_SAMPLES: u64 = 10_000_000;
 
-/// Steps that people may want.
+/// Steps that people may want, in milliseconds.
+#[rustfmt::skip]
 const STEPS_MS: [u64; 24] = [
-    10,
-    100,
-    1_000,
-    2_000,
-    5_000,
-    10_000,
-    15_000,
-    30_000,
-    MINUTE_MS,
-    2 * MINUTE_MS,
-    5 * MINUTE_MS,
-    10 * MINUTE_MS,
-    15 * MINUTE_MS,
-    30 * MINUTE_MS,
-    HOUR_MS,
-    2 * HOUR_MS,
-    3 * HOUR_MS,
-    6 * HOUR_MS,
-    12 * HOUR_MS,
-    DAY_MS,
-    2 * DAY_MS,
-    7 * DAY_MS,
-    30 * DAY_MS,
-    365 * DAY_MS,
+    10, 100, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000,
+    MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE,
+    HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY, 30 * DAY, 365 * DAY,
 ];
-const MINUTE_MS: u64 = 60_000;
-const HOUR_MS: u64 = 60 * MINUTE_MS;
-const DAY_MS: u64 = 24 * HOUR_MS;
+const MINUTE: u64 = 60_000;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
 
-/// Requests come with wall time.
-
+/// There are no exemplars, of which only the clock would matter.
 const DIALECT: Dialect = Dialect::OpenMetrics(Clock { offset_ns: 0 });
 
 /// Why no samples are written.
@@ -112,8 +91,11 @@ impl Sink for Backfill {
         let series = steps.entry(boundary).or_default();
         series.observe(request, Wanted::default());
         if is_new && !self.refused {
-            // What is not exposed takes memory too.
-            self.samples += samples(names, Group::of(request), series).max(10);
+            let samples = samples(names, Group::of(request), series);
+            if samples == 0 {
+                steps.remove(&boundary);
+            }
+            self.samples += samples;
             if self.samples > MAX_SAMPLES {
                 self.refused = true;
                 self.table.values_mut().for_each(|steps| *steps = Steps([(0, steps.total())].into()));
@@ -123,8 +105,8 @@ impl Sink for Backfill {
 }
 
 impl Backfill {
-    /// Collects for metrics called by `names`, with a sample at every multiple of `step`, which is rounded to milliseconds and
-    /// is at least one; `instance` is the label of that name on every series.
+    /// Collects for metrics called by `names`, with a sample at every multiple of `step`, which is rounded down to
+    /// milliseconds and is at least one; `instance` is the label of that name on every series.
     pub fn new(names: Names, instance: String, step: Duration) -> Self {
         let step_ms = u64::try_from(step.as_millis()).unwrap_or(u64::MAX).max(1);
         Self { table: Table::new(names, instance), step_ms, range: None, samples: 0, refused: false }

@@ -15,8 +15,6 @@ mod protobuf;
 mod series;
 mod text;
 
-use std::fmt;
-
 use beyla_schema::event::Clock;
 use beyla_schema::request::Request;
 
@@ -159,11 +157,5 @@ impl Exposition {
     fn each(&self, more: &[Family<'_>], mut each: impl FnMut(&Family<'_>)) {
         self.families(&mut each);
         more.iter().filter(|family| !family.samples.is_empty()).for_each(each);
-    }
-}
-
-impl fmt::Display for Exposition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.render())
     }
 }

@@ -15,7 +15,7 @@ const BOUNDS: [f64; 8] = [
     0.545_253_866_332_628_8,
     0.594_603_557_501_360_5,
     0.648_419_777_325_504_8,
-    0.707_106_781_186_547_6,
+    std::f64::consts::FRAC_1_SQRT_2,
     0.771_105_412_703_970_4,
     0.840_896_415_253_714_5,
     0.917_004_043_204_671_2,
@@ -120,13 +120,17 @@ mod tests {
     fn too_many_buckets_are_merged_whatever_the_order() {
         let values: Vec<f64> = (0..4000).map(|n| 1e-9 * 1.012f64.powi(n)).collect();
         let (mut up, mut down) = (Native::default(), Native::default());
-        values.iter().for_each(|&value| up.observe(value));
-        values.iter().rev().for_each(|&value| down.observe(value));
+        for (value, opposite) in values.iter().zip(values.iter().rev()) {
+            up.observe(*value);
+            down.observe(*opposite);
+        }
         assert_eq!(up, down);
         assert!(up.schema() < SCHEMA && up.buckets.len() <= MAX_BUCKETS, "{}", up.schema());
         assert_eq!(up.buckets().map(|(_, count)| count).sum::<u64>(), 4000);
         let mut fresh = Native { schema: up.schema(), ..Native::default() };
-        values.iter().for_each(|&value| fresh.observe(value));
+        for value in values {
+            fresh.observe(value);
+        }
         assert_eq!(up, fresh);
     }
 }

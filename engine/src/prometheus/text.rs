@@ -28,33 +28,23 @@ pub(super) fn family(out: &mut String, dialect: Dialect, family: &Family<'_>) ->
 /// Writes what a family is.
 pub(super) fn header(out: &mut String, dialect: Dialect, family: &Family<'_>) -> fmt::Result {
     let (name, unit) = (family_name(family, dialect), family.unit.name());
-    match dialect {
-        Dialect::Prometheus => {
-            let kind = match family.kind {
-                Kind::Counter => "counter",
-                Kind::Gauge | Kind::Info => "gauge",
-                Kind::Histogram => "histogram",
-            };
-            write!(out, "# HELP {name} ")?;
-            escape(out, family.help, false)?;
-            writeln!(out, "\n# TYPE {name} {kind}")
-        }
-        Dialect::OpenMetrics(_) => {
-            let kind = match family.kind {
-                Kind::Counter => "counter",
-                Kind::Gauge => "gauge",
-                Kind::Info => "info",
-                Kind::Histogram => "histogram",
-            };
-            writeln!(out, "# TYPE {name} {kind}")?;
-            if !unit.is_empty() && name.strip_suffix(unit).is_some_and(|name| name.ends_with('_')) {
-                writeln!(out, "# UNIT {name} {unit}")?;
-            }
-            write!(out, "# HELP {name} ")?;
-            escape(out, family.help, true)?;
-            out.write_char('\n')
+    let openmetrics = matches!(dialect, Dialect::OpenMetrics(_));
+    let kind = match family.kind {
+        Kind::Counter => "counter",
+        Kind::Info if openmetrics => "info",
+        Kind::Gauge | Kind::Info => "gauge",
+        Kind::Histogram => "histogram",
+    };
+    if openmetrics {
+        writeln!(out, "# TYPE {name} {kind}")?;
+        if !unit.is_empty() && name.strip_suffix(unit).is_some_and(|name| name.ends_with('_')) {
+            writeln!(out, "# UNIT {name} {unit}")?;
         }
     }
+    write!(out, "# HELP {name} ")?;
+    escape(out, family.help, openmetrics)?;
+    out.write_char('\n')?;
+    if openmetrics { Ok(()) } else { writeln!(out, "# TYPE {name} {kind}") }
 }
 
 /// In OpenMetrics what says the kind of a sample is not in the name of its family.

@@ -70,7 +70,9 @@ impl Durations {
     fn counts(&mut self) -> &mut [u32] {
         if self.counts.is_empty() {
             self.counts = vec![0; STEPS];
-            mem::take(&mut self.exact).into_iter().for_each(|ns| count(&mut self.counts, step(ns), 1));
+            for ns in mem::take(&mut self.exact) {
+                count(&mut self.counts, step(ns), 1);
+            }
         }
         &mut self.counts
     }
@@ -108,7 +110,9 @@ mod tests {
 
     fn durations(values: &[u64]) -> Durations {
         let mut durations = Durations::default();
-        values.iter().for_each(|&ns| durations.add(ns));
+        for &ns in values {
+            durations.add(ns);
+        }
         durations
     }
 

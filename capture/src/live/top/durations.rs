@@ -11,10 +11,13 @@ const STEPS_PER_OCTAVE: u64 = 64;
 const STEPS: usize = step(u64::MAX) + 1;
 
 /// Durations of some requests, nanoseconds.
-#[derive(Debug)]
-pub(super) enum Durations {
-    Exact(Vec<u64>),
-    Counted { steps: Box<[u32]>, max: u64 },
+#[derive(Debug, Default)]
+pub(super) struct Durations {
+    max: u64,
+    /// All of them while they are few, else none.
+    exact: Vec<u64>,
+    /// How many each step has once they are many, else nothing.
+    counts: Vec<u32>,
 }
 
 /// What a table shows of durations, nanoseconds.
@@ -25,78 +28,58 @@ pub(super) struct Quantiles {
     pub(super) max: u64,
 }
 
-impl Default for Durations {
-    fn default() -> Self {
-        Self::Exact(Vec::new())
-    }
-}
-
 impl Durations {
     pub(super) fn add(&mut self, ns: u64) {
-        match self {
-            Self::Exact(values) if values.len() < EXACT => values.push(ns),
-            Self::Exact(values) => {
-                let values = mem::take(values);
-                *self = Self::Counted { steps: vec![0; STEPS].into(), max: 0 };
-                values.into_iter().chain([ns]).for_each(|ns| self.add(ns));
-            }
-            Self::Counted { steps, max } => {
-                *max = ns.max(*max);
-                count(steps, step(ns), 1);
-            }
+        self.max = self.max.max(ns);
+        if self.counts.is_empty() && self.exact.len() < EXACT {
+            self.exact.push(ns);
+        } else {
+            count(self.counts(), step(ns), 1);
         }
     }
 
     pub(super) fn add_all(&mut self, others: &Self) {
-        match others {
-            Self::Exact(values) => values.iter().for_each(|&ns| self.add(ns)),
-            Self::Counted { steps: more, max: longest } => {
-                // The longest one is among them: added as a value it would count twice.
-                let (mut steps, mut max) = (more.clone(), *longest);
-                match mem::take(self) {
-                    Self::Exact(values) => {
-                        for ns in values {
-                            max = ns.max(max);
-                            count(&mut steps, step(ns), 1);
-                        }
-                    }
-                    Self::Counted { steps: known, max: longest } => {
-                        max = longest.max(max);
-                        known.iter().enumerate().for_each(|(step, &n)| count(&mut steps, step, n));
-                    }
-                }
-                *self = Self::Counted { steps, max };
-            }
+        others.exact.iter().for_each(|&ns| self.add(ns));
+        if !others.counts.is_empty() {
+            self.max = self.max.max(others.max);
+            let counts = self.counts();
+            others.counts.iter().enumerate().for_each(|(step, &more)| count(counts, step, more));
         }
     }
 
     /// By nearest rank; none when there are no durations.
-    pub(super) fn quantiles(self) -> Option<Quantiles> {
-        match self {
-            Self::Exact(mut values) => {
-                values.sort_unstable();
-                let of = |percent| values.get(rank(values.len() as u64, percent) as usize).copied();
-                Some(Quantiles { p50: of(50)?, p99: of(99)?, max: *values.last()? })
+    pub(super) fn quantiles(mut self) -> Option<Quantiles> {
+        self.exact.sort_unstable();
+        let of = |percent| {
+            if self.counts.is_empty() {
+                return self.exact.get(rank(self.exact.len() as u64, percent) as usize).copied();
             }
-            Self::Counted { steps, max } => {
-                let total = steps.iter().copied().map(u64::from).sum();
-                let of = |percent| {
-                    let mut left = rank(total, percent);
-                    let found = steps.iter().position(|&count| {
-                        let found = left < count.into();
-                        left = left.saturating_sub(count.into());
-                        found
-                    });
-                    found.map(|step| longest(step).min(max))
-                };
-                Some(Quantiles { p50: of(50)?, p99: of(99)?, max })
+            let total = self.counts.iter().copied().map(u64::from).sum();
+            let mut before = rank(total, percent);
+            let found = self.counts.iter().position(|&count| {
+                let found = before < count.into();
+                before = before.saturating_sub(count.into());
+                found
+            });
+            found.map(|step| longest(step).min(self.max))
+        };
+        Some(Quantiles { p50: of(50)?, p99: of(99)?, max: self.max })
+    }
+
+    /// Counts from now on.
+    fn counts(&mut self) -> &mut [u32] {
+        if self.counts.is_empty() {
+            self.counts = vec![0; STEPS];
+            for ns in mem::take(&mut self.exact) {
+                count(&mut self.counts, step(ns), 1);
             }
         }
+        &mut self.counts
     }
 }
 
-fn count(steps: &mut [u32], step: usize, more: u32) {
-    if let Some(count) = steps.get_mut(step) {
+fn count(counts: &mut [u32], step: usize, more: u32) {
+    if let Some(count) = counts.get_mut(step) {
         *count = count.saturating_add(more);
     }
 }
@@ -127,7 +110,9 @@ mod tests {
 
     fn durations(values: &[u64]) -> Durations {
         let mut durations = Durations::default();
-        values.iter().for_each(|&ns| durations.add(ns));
+        for &ns in values {
+            durations.add(ns);
+        }
         durations
     }
 
@@ -141,10 +126,10 @@ mod tests {
     #[test]
     fn steps_are_without_gaps_and_narrow() {
         assert_eq!(longest(step(u64::MAX)), u64::MAX);
-        for step_ in 1..STEPS {
-            let first = longest(step_ - 1) + 1;
-            assert_eq!((step(first), step(longest(step_))), (step_, step_));
-            assert!((longest(step_) - first) as f64 <= first as f64 / 64.0);
+        for number in 1..STEPS {
+            let first = longest(number - 1) + 1;
+            assert_eq!((step(first), step(longest(number))), (number, number));
+            assert!((longest(number) - first) as f64 <= first as f64 / 64.0);
         }
     }
 

@@ -83,7 +83,7 @@ pub(super) fn table<'a>(
 fn route(row: &Row) -> String {
     let Some(name) = &row.name else { return "other".to_owned() };
     let arrow = if name.kind == Kind::Client { "→ " } else { "" };
-    let or_dash = |text| if text == "" { "-".to_owned() } else { Printable(text).to_string() };
+    let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { Printable(text).to_string() };
     format!("{arrow}{} {}", or_dash(&name.method), or_dash(&name.route))
 }
 

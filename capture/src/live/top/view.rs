@@ -2,7 +2,7 @@
 //!
 //! Pure: what is drawn depends on a [`Screen`] and the state of the [`View`] alone. Texts from the network are escaped.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use indicatif::HumanCount;
 use ratatui::{
@@ -146,7 +146,7 @@ impl View {
         match self.sort {
             Sort::Rate => {}
             Sort::Errors => sorted.sort_by(|a, b| b.error_share().total_cmp(&a.error_share())),
-            Sort::P99 => sorted.sort_by(|a, b| b.p99_ns.cmp(&a.p99_ns)),
+            Sort::P99 => sorted.sort_by_key(|row| Reverse(row.p99_ns)),
         }
         sorted
     }

@@ -92,7 +92,7 @@ impl Display for Destination<'_> {
 }
 
 /// An authority without its port.
-fn host(authority: &str) -> &str {
+pub(crate) fn host(authority: &str) -> &str {
     match authority.rsplit_once(':') {
         Some((host, port))
             if port.bytes().all(|byte| byte.is_ascii_digit())

@@ -4,5 +4,6 @@
 //! with their secrets masked. It runs on a thread of its own beside the writer, which never waits for it.
 
 mod options;
+pub mod otlp;
 
 pub use options::{Endpoint, Metrics, Options};

@@ -68,7 +68,9 @@ impl Exporter {
         };
         thread::Builder::new().name("otlp".to_owned()).spawn(move || {
             let _running: Sender<()> = running;
-            payloads.iter().for_each(|payload| worker.work(&payload));
+            for payload in payloads {
+                worker.work(&payload);
+            }
         })?;
         Ok(Self { queue, counters, end, done, say })
     }

@@ -68,7 +68,9 @@ fn counts(counts: &Counts) -> (u64, u64, u64, u64) {
 fn export(answers: &[&str], payloads: &[u64]) -> ((u64, u64, u64, u64), Vec<String>, Vec<Received>) {
     let (address, receiver) = receiver(answers);
     let (exporter, said) = exporter(address, Duration::from_secs(10));
-    payloads.iter().for_each(|&items| exporter.send(payload(items)));
+    for &items in payloads {
+        exporter.send(payload(items));
+    }
     let counters = Arc::clone(exporter.counters());
     exporter.finish();
     let said = said.lock().unwrap().clone();
@@ -85,12 +87,12 @@ fn a_payload_is_the_body_of_a_request() {
     exporter.finish();
     assert_eq!((counts(&counters.traces), counts(&counters.metrics)), ((3, 0, 0, 0), (2, 0, 0, 0)));
     assert!(said.lock().unwrap().is_empty());
-    let received = receiver.join().unwrap();
-    assert_eq!((&*received[0].1, &*received[1].1), (&b"spans"[..], &b"metrics"[..]));
-    assert!(received[0].0.starts_with("POST /v1/traces HTTP/1.1\r\n"));
-    assert!(received[1].0.starts_with("POST /v1/metrics HTTP/1.1\r\n"));
+    let requests = receiver.join().unwrap();
+    assert_eq!((&*requests[0].1, &*requests[1].1), (&b"spans"[..], &b"metrics"[..]));
+    assert!(requests[0].0.starts_with("POST /v1/traces HTTP/1.1\r\n"));
+    assert!(requests[1].0.starts_with("POST /v1/metrics HTTP/1.1\r\n"));
     for line in ["content-type: application/x-protobuf\r\n", "x-scope: me\r\n"] {
-        assert!(received[0].0.contains(line), "{}", received[0].0);
+        assert!(requests[0].0.contains(line), "{}", requests[0].0);
     }
 }
 
@@ -135,7 +137,9 @@ fn what_is_rejected_of_a_payload_has_failed() {
 fn without_a_receiver_the_end_comes_all_the_same() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (exporter, said) = exporter(nobody, Duration::from_secs(10));
-    (0..3).for_each(|_| exporter.send(payload(1)));
+    for _ in 0..3 {
+        exporter.send(payload(1));
+    }
     let counters = Arc::clone(exporter.counters());
     let began = Instant::now();
     exporter.finish();
@@ -152,7 +156,9 @@ fn a_receiver_that_is_slow_holds_nobody_up() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let (exporter, said) = exporter(silent.local_addr().unwrap(), Duration::from_millis(300));
     let began = Instant::now();
-    (0..1000).for_each(|_| exporter.send(payload(2)));
+    for _ in 0..1000 {
+        exporter.send(payload(2));
+    }
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     let counters = Arc::clone(exporter.counters());
     // The queue, and the one that is being sent.

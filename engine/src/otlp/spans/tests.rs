@@ -78,7 +78,9 @@ fn unanswered(end_reason: EndReason) -> Request<'static> {
 
 fn groups(requests: &[Request<'_>]) -> Vec<ResourceSpans> {
     let mut spans = Spans::new("vm".to_owned(), Clock { offset_ns: 1_000_000 });
-    requests.iter().for_each(|request| spans.request(request));
+    for request in requests {
+        spans.request(request);
+    }
     let payload = spans.take().unwrap();
     crate::otlp::leave(&payload);
     let groups = ExportTraceServiceRequest::decode(&*payload.bytes).unwrap().resource_spans;

@@ -116,11 +116,18 @@ compare-tshark *SCENARIOS: build
 check-format *FILES="fixtures/*/*.parquet": python
     {{ target }}/python/bin/python fixtures/check-format.py {{ FILES }}
 
-# A Python with DuckDB.
+# Has the official OpenTelemetry library read the payloads of the tests.
+check-otlp: python
+    rm -rf {{ target }}/otlp && mkdir -p {{ target }}/otlp
+    BEYLA_OTLP={{ target }}/otlp cargo test --locked --package beyla-engine --lib otlp
+    {{ target }}/python/bin/python fixtures/check-otlp.py traces {{ target }}/otlp/traces-*.bin
+    {{ target }}/python/bin/python fixtures/check-otlp.py metrics {{ target }}/otlp/metrics-*.bin
+
+# A Python with DuckDB and the messages of OpenTelemetry.
 [private]
 python:
     [ -d {{ target }}/python ] || python3 -m venv {{ target }}/python
-    {{ target }}/python/bin/pip install --quiet duckdb
+    {{ target }}/python/bin/pip install --quiet duckdb opentelemetry-proto
 
 # Records real servers on other kernels, 6.1 and 6.12 unless named, booted in an emulator. Debian 12.
 test-kernels *KERNELS: build
@@ -133,6 +140,7 @@ ci: servers check ebpf-fresh
     BEYLA_EBPF_OBJECT={{ fresh_object }} just test-kernels
     BEYLA_EBPF_OBJECT={{ fresh_object }} PROBE=sys-exit just test-kernels 6.12
     just check-format
+    just check-otlp
     just fuzz 5
     for metrics in fixtures/*/metrics.prom; do promtool check metrics < "$metrics"; done
     for metrics in fixtures/*/backfill.om; do blocks=$(mktemp -d); \

@@ -1,9 +1,9 @@
 //! Pairing of captured events into requests, and what is made of requests as they come.
 //!
 //! Events go in ([`Engine::push`]), from the ring buffer or from a file; requests come out through a [`Sink`].
-//! [`red`], [`prometheus`] and [`trace_line`] turn requests into reports and text. Everything here is a pure
-//! function of the events: no clock, no threads, no files, no randomness, so that a recorded run always gives
-//! the same answer, live and offline.
+//! [`red`], [`prometheus`], [`trace_line`] and [`otlp`] turn requests into reports, text and messages. Everything
+//! here is a pure function of the events: no clock, no threads, no files, no randomness, so that a recorded run always
+//! gives the same answer, live and offline.
 //!
 //! The rules of pairing are in `docs/pairing.md`, those of the numbers in `docs/metrics.md`.
 
@@ -18,6 +18,7 @@ mod http1;
 pub mod http2;
 mod intern;
 mod layer;
+pub mod otlp;
 mod parents;
 pub mod prometheus;
 pub mod red;

@@ -38,27 +38,33 @@ fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
 /// The id of the span that request number `ordinal` of a connection is: the same in every replay, another in every
 /// capture.
 pub(crate) fn span_id(capture: u64, connection: u64, ordinal: u64) -> SpanId {
-    SpanId(id(capture, connection, ordinal, 0))
+    SpanId(id(capture, [connection, ordinal, 0]))
 }
 
 /// The id of the trace that this request begins.
 pub(crate) fn trace_id(capture: u64, connection: u64, ordinal: u64) -> TraceId {
     let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&id(capture, connection, ordinal, 1));
-    bytes[8..].copy_from_slice(&id(capture, connection, ordinal, 2));
+    bytes[..8].copy_from_slice(&id(capture, [connection, ordinal, 1]));
+    bytes[8..].copy_from_slice(&id(capture, [connection, ordinal, 2]));
     TraceId(bytes)
+}
+
+/// The id of another span of the request that is `span`, told apart by `which`.
+pub(crate) fn derived_id(trace: TraceId, span: SpanId, which: u64) -> SpanId {
+    let trace = u128::from_be_bytes(trace.0);
+    SpanId(id((trace >> 64) as u64, [trace as u64, u64::from_be_bytes(span.0), which]))
 }
 
 /// Eight bytes, not all zero, that are as good as random: each number is mixed in by the finaliser of SplitMix64
 /// (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
-fn id(capture: u64, connection: u64, ordinal: u64, which: u64) -> [u8; 8] {
+fn id(first: u64, others: [u64; 3]) -> [u8; 8] {
     let mix = |state: u64, number: u64| {
         let mut z = (state ^ number).wrapping_add(0x9e37_79b9_7f4a_7c15);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     };
-    [connection, ordinal, which].into_iter().fold(mix(0, capture), mix).max(1).to_be_bytes()
+    others.into_iter().fold(mix(0, first), mix).max(1).to_be_bytes()
 }
 
 #[cfg(test)]

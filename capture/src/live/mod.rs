@@ -38,10 +38,10 @@ use tokio::sync::oneshot;
 pub use feed::Feed;
 pub use options::{Endpoint, Metrics, Options, OtlpOptions};
 
-use crate::{ring::Progress, status::Line};
+use crate::{host, ring::Progress, status::Line};
 use endpoint::Bound;
 use feed::Backlog;
-use otlp::Exporter;
+use otlp::{Batches, Exporter};
 use thread::Live;
 use top::{Ask, End, Screen};
 
@@ -149,9 +149,13 @@ impl Prepared {
             let live = sender.clone();
             threads::Builder::new().name("top".to_owned()).spawn(move || watch(&live))
         });
-        let line = context.line.clone();
-        let exporter = otlp.map(|otlp| Exporter::start(otlp, move |text| line.say(text))).transpose()?;
-        let state = Live::new(&options, out, context, Arc::clone(&backlog), exporter, stop);
+        let spans = otlp.map(|otlp| {
+            let line = context.line.clone();
+            let exporter = Exporter::start(otlp.clone(), move |text| line.say(text))?;
+            let Context { host, clock, .. } = &context;
+            io::Result::Ok(Batches::new(&otlp, host.clone(), *clock, host::monotonic_ns(), exporter))
+        });
+        let state = Live::new(&options, out, context, Arc::clone(&backlog), spans.transpose()?, stop);
         let thread = threads::Builder::new().name("live".to_owned()).spawn(move || state.run(&messages))?;
         let running = Running { thread, top: top.transpose()?, over: Some(over) };
         Ok(Some((Feed::new(sender, backlog), running)))

@@ -8,7 +8,11 @@ use beyla_engine::{
 };
 use procfs::process::Process;
 
-use super::{Context, feed::Backlog};
+use super::{
+    Context,
+    feed::Backlog,
+    otlp::{Counters, Counts},
+};
 use crate::{cost, host};
 
 /// The families, by name.
@@ -121,6 +125,31 @@ pub(super) fn families(
             started_ns as f64 / 1e9,
         ),
     ]
+}
+
+/// What became of spans and metrics that were to be sent.
+pub(super) fn exports(counters: &Counters) -> Vec<Family<'static>> {
+    let signals = [
+        (
+            &counters.metrics,
+            ["beyla_otel_metric_export_errors_total", "beyla_otel_metric_exports_total"],
+            ["Data points that were not delivered.", "Data points that were sent."],
+        ),
+        (
+            &counters.traces,
+            ["beyla_otel_trace_export_errors_total", "beyla_otel_trace_exports_total"],
+            ["Spans that were not delivered.", "Spans that were sent."],
+        ),
+    ];
+    let of = |(counts, names, helps): (&Counts, [&'static str; 2], [&'static str; 2])| {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let failed = count(&counts.failed) + count(&counts.dropped);
+        [
+            counter(names[0], helps[0], Unit::One, failed),
+            counter(names[1], helps[1], Unit::One, count(&counts.exported)),
+        ]
+    };
+    signals.into_iter().flat_map(of).collect()
 }
 
 /// A counter without labels.

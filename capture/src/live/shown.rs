@@ -10,13 +10,14 @@ use beyla_engine::{
 };
 use beyla_schema::{event::Clock, request::Request};
 
-use super::top::Window;
+use super::{otlp::Batches, top::Window};
 
 /// Everything that requests go to.
 pub(super) struct Shown {
     pub(super) traces: Option<Kept<Traces>>,
     pub(super) metrics: Option<Kept<Exposition>>,
     pub(super) window: Option<Kept<Window>>,
+    pub(super) spans: Option<Kept<Batches>>,
 }
 
 impl Sink for Shown {
@@ -29,6 +30,9 @@ impl Sink for Shown {
         }
         if let Some(window) = &mut self.window {
             window.request(request);
+        }
+        if let Some(spans) = &mut self.spans {
+            spans.request(request);
         }
     }
 }

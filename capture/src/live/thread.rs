@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use super::{
     Context, Message, Options,
     feed::Backlog,
-    otlp::Exporter,
+    otlp::Batches,
     own,
     processes::Processes,
     shown::{Shown, Traces},
@@ -69,10 +69,9 @@ impl Live {
         out: Box<dyn Write + Send>,
         context: Context,
         backlog: Arc<Backlog>,
-        exporter: Option<Exporter>,
+        spans: Option<Batches>,
         over: oneshot::Sender<&'static str>,
     ) -> Self {
-        let _ = exporter;
         let Options { rules, .. } = options;
         let metrics = options.metrics_wanted().then(|| {
             let metrics = &options.metrics;
@@ -91,10 +90,11 @@ impl Live {
             let window = Window::new(WINDOW_SECONDS, host::monotonic_ns());
             Kept::new(rules, Signal::Metrics, window)
         });
+        let spans = spans.map(|spans| Kept::new(rules, Signal::Traces, spans));
         let config = Config { capture_id: context.capture_id, routes: rules.clone(), ..Config::default() };
         Self {
             engine: Engine::new(config),
-            shown: Shown { traces, metrics, window },
+            shown: Shown { traces, metrics, window, spans },
             textfile: options.textfile.clone().map(Textfile::new),
             processes: Processes::default(),
             context,
@@ -136,6 +136,15 @@ impl Live {
         self.tick();
         self.print(Traces::finish);
         self.write_textfile();
+        let exposition = self.shown.metrics.as_ref().map(|metrics| &metrics.sink);
+        if let Some(spans) = self.shown.spans.take() {
+            spans.sink.finish(exposition, self.now_ns());
+        }
+    }
+
+    /// Wall time, nanoseconds since 1970-01-01 UTC.
+    fn now_ns(&self) -> u64 {
+        self.context.clock.wall_ns(host::monotonic_ns()).unsigned_abs()
     }
 
     fn take(&mut self, events: &[u8]) {
@@ -160,6 +169,11 @@ impl Live {
         self.print(Traces::tick);
         if let (Some(metrics), Some(ttl_ns)) = (&mut self.shown.metrics, self.ttl_ns) {
             metrics.sink.expire(host::monotonic_ns().saturating_sub(ttl_ns));
+        }
+        let now_ns = self.now_ns();
+        let exposition = self.shown.metrics.as_ref().map(|metrics| &metrics.sink);
+        if let Some(spans) = &mut self.shown.spans {
+            spans.sink.tick(exposition, now_ns);
         }
         if self.textfile.as_ref().is_some_and(Textfile::is_due) {
             self.write_textfile();
@@ -222,6 +236,9 @@ impl Live {
     fn render(&self, format: Format) -> Vec<u8> {
         let Some(metrics) = &self.shown.metrics else { return Vec::new() };
         let mut families = own::families(&self.context, &self.backlog, self.engine.stats(), self.scrapes);
+        if let Some(spans) = &self.shown.spans {
+            families.extend(own::exports(spans.sink.exporter().counters()));
+        }
         families.extend(self.processes.families(&self.context.host));
         families.sort_by_key(|family| family.name);
         metrics.sink.render_with(format, self.context.clock, &families)

@@ -54,7 +54,7 @@ impl Display for Destination<'_> {
 }
 
 /// An authority without its port.
-pub(super) fn host(authority: &str) -> &str {
+pub(crate) fn host(authority: &str) -> &str {
     match authority.rsplit_once(':') {
         Some((host, port))
             if port.bytes().all(|byte| byte.is_ascii_digit())

@@ -15,7 +15,7 @@ pub(super) fn write(out: &mut impl Write, request: &Request<'_>, clock: Clock) -
     write!(out, "{} ", OrElse(start(request, clock).map(|start| start.strftime("%Y-%m-%d %H:%M:%S")), "-"))?;
     match (request.duration_ns, request.service_ns) {
         (Some(duration), Some(service)) => {
-            write!(out, "({}[{}])", GoDuration(duration), GoDuration(service))?
+            write!(out, "({}[{}])", GoDuration(duration), GoDuration(service))?;
         }
         _ => out.write_all(b"(-)")?,
     }

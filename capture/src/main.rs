@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Ok(asked) => asked,
         Err(error) => return fail(&error.into(), USAGE),
     };
-    for note in notes {
+    for note in notes.iter().filter(|_| !options.quiet) {
         eprintln!("beyla-capture: {note}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

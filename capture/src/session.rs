@@ -212,6 +212,7 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
         selectors: selectors.describe(),
         sizes: *sizes,
         policy: options.policy.clone(),
+        secrets: options.live.otlp.headers.iter().map(|(_, value)| value.clone()).collect(),
         probes: attached.probes.clone(),
         tls: tracker.watch.as_ref().map(Watch::found).unwrap_or_default(),
         loader,
@@ -388,6 +389,8 @@ struct Facts {
     selectors: Vec<String>,
     sizes: Sizes,
     policy: Policy,
+    /// Values of header fields that go with live output, which may be among the arguments.
+    secrets: Vec<String>,
     probes: Vec<Probe>,
     tls: tls::Found,
     loader: u32,
@@ -404,7 +407,7 @@ impl Facts {
             schema_version: VERSION,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             capture_id: host::capture_id(&self.host, &self.clock),
-            argv: std::env::args().map(|argument| masked(&argument)).collect(),
+            argv: std::env::args().map(|argument| masked(&without(&self.secrets, argument))).collect(),
             host: self.host.clone(),
             clocks: vec![self.clock, host::clock_sample()],
             selectors: self.selectors.iter().map(|selector| masked(selector)).collect(),
@@ -428,6 +431,14 @@ impl Facts {
     }
 }
 
+/// An argument `name=value`, its value masked if it is one of these.
+fn without(secrets: &[String], argument: String) -> String {
+    match secrets.iter().find_map(|secret| argument.strip_suffix(&**secret)?.strip_suffix('=')) {
+        Some(name) => format!("{name}=*****"),
+        None => argument,
+    }
+}
+
 fn announcement(selectors: &Selectors, tracker: &Tracker) -> String {
     let wanted = selectors.describe().join(", ");
     let mut names: Vec<String> =
@@ -445,5 +456,19 @@ fn announcement(selectors: &Selectors, tracker: &Tracker) -> String {
             }
             format!("recording {wanted}: {}; Ctrl-C to finish", names.join(", "))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_fields_keep_their_values_to_themselves() {
+        let secrets = ["Bearer abc".to_owned()];
+        let shown = |argument: &str| without(&secrets, argument.to_owned());
+        assert_eq!(shown("authorization=Bearer abc"), "authorization=*****");
+        assert_eq!(shown("--otlp-header=authorization=Bearer abc"), "--otlp-header=authorization=*****");
+        assert_eq!(shown("--port=80"), "--port=80");
     }
 }

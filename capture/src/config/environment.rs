@@ -31,7 +31,7 @@ const CONFIG: Names = &["BEYLA_CONFIG_PATH", "OTEL_EBPF_CONFIG_PATH"];
 pub(super) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<(Layer, Option<PathBuf>), Error> {
     let environment = Environment(variable);
     let mut notes = Vec::new();
-    let printer = environment.value(TRACE_PRINTER, |text| text.parse::<TracePrinter>())?;
+    let printer = environment.value(TRACE_PRINTER, str::parse::<TracePrinter>)?;
     let print = environment.value(PRINT_TRACES, boolean)?.map(TracePrinter::from);
     let layer = Layer {
         selectors: environment.selectors(&mut notes)?,

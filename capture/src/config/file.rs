@@ -1,4 +1,5 @@
 //! A configuration file in YAML with the keys of Beyla. `beyla-analyze` reads its section `routes` too.
+#![expect(clippy::zero_sized_map_values, reason = "only maps take up what is left")]
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -13,7 +14,6 @@ use super::{
 use crate::target::{Executable, Ports, Selectors};
 
 /// Keys that are not used here.
-#[expect(clippy::zero_sized_map_values, reason = "only maps take up what is left")]
 type Unknown = BTreeMap<String, IgnoredAny>;
 
 /// A value whose line is told when it means nothing.

@@ -62,14 +62,14 @@ pub(super) fn pids(text: &str) -> Result<Vec<u32>, String> {
 /// Header fields, `name=value,name=value`, with percent-encoded values; none when it is not that.
 pub(super) fn headers(text: &str) -> Option<Vec<(String, String)>> {
     let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
-    pairs.map(|pair| header(pair).map(|(name, value)| (name, percent_decoded(&value)))).collect()
+    pairs.map(|pair| header(pair).map(|(name, value)| (name, percent_decoded(value.trim())))).collect()
 }
 
 /// One header field, `name=value`.
 pub(crate) fn header(text: &str) -> Option<(String, String)> {
     let (name, value) = text.split_once('=')?;
     let name = name.trim();
-    (!name.is_empty()).then(|| (name.to_owned(), value.trim().to_owned()))
+    (!name.is_empty()).then(|| (name.to_owned(), value.to_owned()))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! [`Rules`] say how; [`Routes`] resolves the path of one request after another by them. The rules, their limits
 //! and how they differ from Beyla's are in `docs/routes.md`.
 
+#[cfg(feature = "config")]
 pub mod config;
 mod gibberish;
 mod heuristic;

@@ -36,7 +36,7 @@ const CONNECTIONS: usize = 128;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A place to serve metrics from, taken before privileges are given up.
-pub struct Bound {
+pub(super) struct Bound {
     listener: TcpListener,
     path: String,
     began: Instant,
@@ -44,14 +44,14 @@ pub struct Bound {
 
 impl Bound {
     /// Takes the place.
-    pub fn new(endpoint: &Endpoint) -> io::Result<Self> {
+    pub(super) fn new(endpoint: &Endpoint) -> io::Result<Self> {
         let listener = TcpListener::bind((endpoint.address, endpoint.port))?;
         listener.set_nonblocking(true)?;
         Ok(Self { listener, path: endpoint.path.clone(), began: Instant::now() })
     }
 
     /// Where the metrics will be.
-    pub fn url(&self) -> io::Result<String> {
+    pub(super) fn url(&self) -> io::Result<String> {
         Ok(format!("http://{}{}", self.listener.local_addr()?, self.path))
     }
 

@@ -8,7 +8,7 @@
 mod endpoint;
 mod feed;
 mod options;
-mod otlp;
+pub mod otlp;
 mod own;
 mod processes;
 mod shown;
@@ -16,7 +16,7 @@ mod shown;
 mod tests;
 mod textfile;
 mod thread;
-mod top;
+pub mod top;
 
 use std::{
     io::{self, IsTerminal as _, Write},

@@ -19,6 +19,7 @@ use jiff::civil::DateTime;
 use jiff::{Timestamp, tz::TimeZone};
 
 pub use self::shown::Printable;
+pub(crate) use self::shown::host;
 
 /// How requests are written. Times are those of the start, in UTC; what was not observed is `-` or `?`, and absent in
 /// JSON; text from the network is escaped.

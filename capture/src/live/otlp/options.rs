@@ -85,7 +85,11 @@ mod tests {
     fn of(traces: &str, headers: &[(&str, &str)]) -> Result<Option<Options>, Error> {
         let headers = headers.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
         let headers = headers.collect();
-        Options::of(&OtlpOptions { traces_endpoint: Some(traces.to_owned()), headers, ..OtlpOptions::default() })
+        Options::of(&OtlpOptions {
+            traces_endpoint: Some(traces.to_owned()),
+            headers,
+            ..OtlpOptions::default()
+        })
     }
 
     #[test]

@@ -10,5 +10,5 @@ mod view;
 mod window;
 
 pub use terminal::{Ask, End, run};
-pub use view::{Action, Facts, Screen, View};
-pub use window::{Row, Snapshot, Window};
+pub use view::{Action, Facts, Screen, Sort, View};
+pub use window::{Name, Row, Snapshot, Window};

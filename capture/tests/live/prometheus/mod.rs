@@ -379,10 +379,10 @@ fn a_storm_of_scrapes_changes_nothing() {
         .collect();
     let wrk = Command::new("wrk").args(["-t1", "-c8", "-d3", &server.url("/index.html")]).output().unwrap();
     assert!(wrk.status.success());
-    let scrapes: u64 = scrapers.into_iter().map(|scraper| scraper.join().unwrap()).sum();
-    eprintln!("{scrapes} scrapes");
+    let count: u64 = scrapers.into_iter().map(|scraper| scraper.join().unwrap()).sum();
+    eprintln!("{count} scrapes");
     let shown = scrape(metrics, &["-H", "Accept: application/openmetrics-text; version=1.0.0"]);
-    assert!(shown.ends_with("# EOF\n") && scrapes > 100, "{scrapes}");
+    assert!(shown.ends_with("# EOF\n") && count > 100, "{count}");
     let recording: Recording = capture.stop();
     recording.assert_complete();
     assert!(recording.requests.len() > 1000);

@@ -212,6 +212,7 @@ fn trace_lines_are_in_the_order_of_the_requests() {
     assert_eq!(lines.len(), 12);
     assert!(lines[0].starts_with("2026-01-05 10:00:00 (1ms[1ms]) 200 GET /cart "), "{}", lines[0]);
     assert!(lines[11].contains(" 402 POST /charge "), "{}", lines[11]);
+    assert_eq!(stdout(folder.path(), &["run.parquet", "--traces=counter"]), "Processed 12 requests\n");
 }
 
 #[test]

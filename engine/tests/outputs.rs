@@ -297,7 +297,7 @@ fn the_text_says_more_than_the_line() {
          traceparent=[00-abababababababababababababababab-0101010101010101[0202020202020202]-01]\n"
     );
     let call = Request { protocol: Protocol::Grpc, kind: Kind::Client, rpc_status: Some(5), ..hello };
-    assert!(printed(Form::Text, &call, 0).contains(") GRPCClient 5 GET /users/7"));
+    assert!(printed(Form::Text, &call, 0).contains(") GRPCClient 5 GET /users/7 [["));
 }
 
 #[test]

@@ -123,9 +123,9 @@ pub(super) struct LiveArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) prometheus_textfile: Option<PathBuf>,
 
-    /// What the metrics are called
-    #[arg(long, value_name = "NAMES", default_value = "otel")]
-    pub(super) metric_names: MetricNames,
+    /// What the metrics are called [default: otel]
+    #[arg(long, value_name = "NAMES")]
+    pub(super) metric_names: Option<MetricNames>,
 
     /// The most series that a metric may have; what needs further ones is in one with otel_metric_overflow="true"
     #[arg(long, value_name = "N", default_value_t = MAX_SERIES as u64, value_parser = clap::value_parser!(u64).range(1..))]

@@ -8,8 +8,8 @@ use std::{env, mem, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use args::{FileArgs, LiveArgs, MetricNames, Recording, RedactionArgs, Routing, Selection};
-use beyla_engine::redact::PolicyError;
+use args::{FileArgs, LiveArgs, Recording, RedactionArgs, Routing, Selection};
+use beyla_engine::{prometheus::Names, redact::PolicyError};
 
 use crate::{
     config::{self, Layer, Otlp, TracePrinter},
@@ -187,6 +187,7 @@ impl Cli {
             traces: live.print_traces.map(TracePrinter::Form).or(live.top.then_some(TracePrinter::Disabled)),
             prometheus_port: live.prometheus_port,
             prometheus_path: live.prometheus_path.clone(),
+            names: live.metric_names.map(Into::into),
             ttl: live.series_ttl,
             otlp: Otlp::flags(
                 live.otlp_endpoint.as_deref(),
@@ -239,6 +240,7 @@ fn live_options(layer: Layer, flags: LiveArgs, routing: Routing) -> live::Option
     let Routing { route, route_ignore, .. } = routing;
     let rules_given =
         layer.routes.is_some() || layer.unmatched.is_some() || !route.is_empty() || !route_ignore.is_empty();
+    let names = layer.names.unwrap_or(Names::Otel);
     let defaults = OtlpOptions::default();
     live::Options {
         rules: layer.routes.unwrap_or_default().preceded_by(route, route_ignore, layer.unmatched),
@@ -250,8 +252,8 @@ fn live_options(layer: Layer, flags: LiveArgs, routing: Routing) -> live::Option
         }),
         textfile: flags.prometheus_textfile,
         metrics: Metrics {
-            names: flags.metric_names.into(),
-            routes: flags.metric_names == MetricNames::Otel || rules_given,
+            names,
+            routes: names == Names::Otel || rules_given,
             max_series: usize::try_from(flags.max_series).unwrap_or(usize::MAX),
         },
         ttl: layer.ttl,

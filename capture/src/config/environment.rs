@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use beyla_engine::prometheus;
+
 use super::{
     Error, Layer, Otlp, TracePrinter,
     values::{boolean, duration, endpoint, headers, metrics_path, milliseconds, pids, port, series_ttl},
@@ -16,6 +18,8 @@ const PORTS: Names = &["BEYLA_OPEN_PORT", "OTEL_EBPF_OPEN_PORT", "OPEN_PORT"];
 const GLOB: Names = &["BEYLA_AUTO_TARGET_EXE", "OTEL_EBPF_AUTO_TARGET_EXE"];
 const REGEXP: Names = &["BEYLA_EXECUTABLE_NAME", "OTEL_EBPF_EXECUTABLE_NAME"];
 const SUFFIX: Names = &["EXECUTABLE_NAME"];
+/// What later ones do not look at.
+const FIRST_BETA: Names = &["OPEN_PORT", "EXECUTABLE_NAME"];
 const SYSTEM_WIDE: Names = &["BEYLA_SYSTEM_WIDE", "SYSTEM_WIDE"];
 const SERVICE: Names = &["BEYLA_SERVICE_NAME", "OTEL_SERVICE_NAME", "SERVICE_NAME"];
 const TRACE_PRINTER: Names = &["BEYLA_TRACE_PRINTER", "OTEL_EBPF_TRACE_PRINTER"];
@@ -43,6 +47,8 @@ pub(super) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<(Layer, 
         otlp: environment.otlp()?,
         routes: None,
         unmatched: environment.value(UNMATCHED, str::parse)?,
+        // Whoever speaks to the first beta has dashboards that know its metrics.
+        names: environment.first(FIRST_BETA).map(|_| prometheus::Names::Beyla2023),
         notes,
     };
     Ok((layer, environment.first(CONFIG).map(|(_, path)| path.into())))

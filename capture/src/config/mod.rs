@@ -10,6 +10,7 @@ mod values;
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use beyla_engine::{
+    prometheus::Names,
     route::{Rules, Unmatched},
     trace_line::{Form, FormError},
 };
@@ -56,6 +57,8 @@ pub struct Layer {
     pub prometheus_port: Option<u16>,
     /// Under which path.
     pub prometheus_path: Option<String>,
+    /// What metrics are called.
+    pub names: Option<Names>,
     /// How long series without requests stay.
     pub ttl: Option<Duration>,
     /// Where spans and metrics are sent.
@@ -123,6 +126,7 @@ impl Layer {
             traces: self.traces.or(below.traces),
             prometheus_port: self.prometheus_port.or(below.prometheus_port),
             prometheus_path: self.prometheus_path.or(below.prometheus_path),
+            names: self.names.or(below.names),
             ttl: self.ttl.or(below.ttl),
             otlp: Otlp {
                 traces_endpoint: self.otlp.traces_endpoint.or(below.otlp.traces_endpoint),

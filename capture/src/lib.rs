@@ -5,7 +5,7 @@
 //! [`order`] puts them into the order of the file and [`convert`] turns them into events. [`target`] decides
 //! whose events they are, as [`cli`] and [`config`] have asked for; [`session`] runs it all, and gives up its privileges ([`privilege`]) before the first
 //! event is looked at; what needs some later are processes of their own, the [`loader`] and the one that attaches to TLS
-//! libraries ([`tls`]). [`recover`] makes a
+//! libraries ([`tls`]). What is shown meanwhile comes from the same events ([`live`]). [`recover`] makes a
 //! file of what a capture left that was killed.
 
 pub mod check;

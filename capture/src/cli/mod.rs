@@ -356,6 +356,7 @@ mod tests {
         assert_eq!(options.selectors.describe(), ["port 8080"]);
         let endpoint = Endpoint { address: [0, 0, 0, 0].into(), port: 8999, path: "/metrics".to_owned() };
         assert_eq!((options.live.traces, options.live.endpoint), (Some(Form::Line), Some(endpoint)));
+        assert_eq!((options.live.metrics.names, options.live.metrics.routes), (Names::Beyla2023, false));
         assert!(options.output.is_none() && notes.is_empty());
     }
 

@@ -1,4 +1,4 @@
-//! What a capture shows while it runs, compared with what a replay of its file shows: in every test that reads one.
+//! What a capture shows while it runs, compared with what `beyla-analyze` says of its file: in every test that reads one.
 
 use std::{
     fs::{self, File},
@@ -6,34 +6,12 @@ use std::{
     process::{Command, Stdio},
 };
 
-use beyla_engine::{
-    Config, Engine, Sink,
-    prometheus::{Exposition, Names},
-    trace_line::{Form, Printer},
-};
-use beyla_schema::{
-    file::{EventReader, Projection},
-    request::Request,
-};
+use crate::capture::PROGRAM;
 
 /// Where a capture shows it.
 pub(crate) struct Shown {
     traces: PathBuf,
     metrics: PathBuf,
-}
-
-/// What a replay makes of requests.
-struct Replay {
-    printer: Printer,
-    lines: Vec<u8>,
-    metrics: Exposition,
-}
-
-impl Sink for Replay {
-    fn request(&mut self, request: &Request<'_>) {
-        self.printer.write(&mut self.lines, request).unwrap();
-        self.metrics.request(request);
-    }
 }
 
 impl Shown {
@@ -47,22 +25,24 @@ impl Shown {
 
     /// The same bytes come from the file of the capture.
     pub(crate) fn assert_is_what_a_replay_shows(&self, file: &Path) {
-        let mut reader = EventReader::open_path(file, Projection::Pairing).unwrap();
-        let metadata = reader.metadata();
-        let mut replay = Replay {
-            printer: Printer::new(Form::Line, metadata.clock()),
-            lines: Vec::new(),
-            metrics: Exposition::new(Names::Otel, metadata.host.name.clone()),
-        };
-        let mut engine = Engine::new(Config::default());
-        while reader.next_batch(|event| engine.push(event, &mut replay)).unwrap().is_some() {}
-        engine.finish(&mut replay);
-
         let metrics = fs::read_to_string(&self.metrics).unwrap();
         assert!(metrics.contains("beyla_capture_live_dropped_events_total 0\n"), "{metrics}");
-        assert_eq!(fs::read_to_string(&self.traces).unwrap(), String::from_utf8(replay.lines).unwrap());
-        let expected = replay.metrics.render();
+        let traces = fs::read_to_string(&self.traces).unwrap();
+        let replayed = analyze(file, &["--traces"]);
+        let differs = traces.lines().zip(replayed.lines()).position(|(live, replayed)| live != replayed);
+        assert_eq!(differs.map(|line| (traces.lines().nth(line), replayed.lines().nth(line))), None);
+        assert_eq!(traces.len(), replayed.len());
+        let replayed = analyze(file, &["--prometheus"]);
         // What the capture says of itself comes after it.
-        assert!(metrics.starts_with(&expected), "{metrics}\nis not\n{expected}");
+        assert!(metrics.starts_with(&replayed), "{metrics}\nis not\n{replayed}");
     }
+}
+
+/// What the analyzer says of a file: the program beside the one under test.
+pub(crate) fn analyze(file: &Path, arguments: &[&str]) -> String {
+    let program = Path::new(PROGRAM).with_file_name("beyla-analyze");
+    let output = Command::new(&program).arg(file).args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("{}: {error}: build it too", program.display()));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }

@@ -6,7 +6,6 @@ use std::{
     collections::BTreeMap,
     fs,
     net::{Ipv4Addr, TcpStream},
-    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant, SystemTime},
@@ -23,6 +22,7 @@ use crate::{
     client::Client,
     folder, free_port,
     server::{Kind, Server},
+    shown::analyze,
     stacks::{program, report},
     turn, wait_for,
 };
@@ -119,13 +119,6 @@ fn scrape(port: u16, options: &[&str]) -> String {
     curl.args(["-s", "--max-time", "20"]).args(options);
     let output = curl.arg(format!("http://127.0.0.1:{port}/metrics")).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
-}
-
-/// The program beside the one under test.
-fn analyzer() -> PathBuf {
-    let path = Path::new(PROGRAM).with_file_name("beyla-analyze");
-    assert!(path.exists(), "{} is built with it", path.display());
-    path
 }
 
 /// Waits until the samples of `name` add up to `total`.
@@ -255,9 +248,8 @@ fn prometheus_agrees_with_the_report_live_and_from_the_file() {
     let folder = capture.stop_and_keep();
     let file = folder.path().join("run.parquet");
 
-    let report = Command::new(analyzer()).args(["--format", "json"]).arg(&file).output().unwrap();
-    let report: Value = serde_json::from_slice(&report.stdout).unwrap();
-    let total = &report["report"]["inbound"]["total"];
+    let report: Value = serde_json::from_str(&analyze(&file, &["--format", "json"])).unwrap();
+    let total = &report["inbound"]["total"];
     let number = |name: &str| total[name].as_f64().unwrap_or_else(|| panic!("{name}: {report}"));
     let (requests, errors) = (number("requests") as u64, number("errors") as u64);
     assert_eq!(requests, asked);
@@ -273,9 +265,7 @@ fn prometheus_agrees_with_the_report_live_and_from_the_file() {
 
     let backfilled = self::folder();
     let openmetrics = backfilled.path().join("run.om");
-    let mut analyze = Command::new(analyzer());
-    analyze.arg(&file).args(["--prometheus", "--step", "1s"]).stdout(fs::File::create(&openmetrics).unwrap());
-    assert!(analyze.status().unwrap().success());
+    fs::write(&openmetrics, analyze(&file, &["--prometheus", "--step", "1s"])).unwrap();
     let mut promtool = Command::new("promtool");
     promtool.args(["tsdb", "create-blocks-from", "openmetrics"]).arg(&openmetrics);
     let made = promtool.arg(backfilled.path().join("data")).output().unwrap();

@@ -118,7 +118,11 @@ pub async fn run(options: Options) -> Result<Option<ExitStatus>, Error> {
     });
     let (progress, processes) = (Arc::clone(&recording.progress), recording.most_targets);
     let mut command = recording.command.take();
-    let ended = tokio::task::spawn_blocking(move || recording.finish(reason)).await;
+    let ended = tokio::task::spawn_blocking({
+        let line = line.clone();
+        move || recording.finish(reason, &line)
+    });
+    let ended = ended.await;
     line.clear();
     let ((losses, mut tracker), written) = match ended {
         Ok((Ok(read), Ok(written))) => (read, written?),
@@ -297,6 +301,9 @@ impl Recording {
                     let targets = self.targets.load(Ordering::Relaxed);
                     self.most_targets = self.most_targets.max(targets);
                     line.update(&self.progress, targets, &waiting_for);
+                    if let Some(missing) = self.shown.as_mut().and_then(live::Running::incomplete) {
+                        line.say(missing);
+                    }
                 }
             }
         }
@@ -306,12 +313,12 @@ impl Recording {
     fn finish(
         self,
         reason: &'static str,
+        line: &Line,
     ) -> (thread::Result<Read>, thread::Result<Result<Written, writer::Error>>) {
         self.stop.request(reason);
         let ended = (self.reader.join(), self.writer.join());
-        if let Some(shown) = self.shown {
-            // The terminal may have gone away.
-            let _ = shown.finish();
+        if let Some(missing) = self.shown.and_then(live::Running::finish) {
+            line.say(missing);
         }
         ended
     }

@@ -7,7 +7,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     mpsc::Sender,
 };
 
@@ -28,11 +28,13 @@ const MOST_BEHIND: usize = 32 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     /// Bytes that the live side has not taken yet.
-    behind: AtomicUsize,
+    pub(super) behind: AtomicUsize,
     /// Events that were left out for it.
     pub(super) dropped: AtomicU64,
     /// How large the file is, all parts together, roughly.
     pub(super) file_bytes: AtomicU64,
+    /// All was shown, and the last spans are being sent.
+    pub(super) flushing: AtomicBool,
 }
 
 impl Backlog {

@@ -23,7 +23,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::AtomicUsize,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{self, SyncSender},
     },
     thread::{self as threads, JoinHandle},
@@ -157,8 +157,9 @@ impl Prepared {
         });
         let state = Live::new(&options, out, context, Arc::clone(&backlog), spans.transpose()?, stop);
         let thread = threads::Builder::new().name("live".to_owned()).spawn(move || state.run(&messages))?;
-        let running = Running { thread, top: top.transpose()?, over: Some(over) };
-        Ok(Some((Feed::new(sender, backlog), running)))
+        let feed = Feed::new(sender, Arc::clone(&backlog));
+        let running = Running { thread, top: top.transpose()?, backlog, told: false, over: Some(over) };
+        Ok(Some((feed, running)))
     }
 }
 
@@ -179,26 +180,47 @@ fn watch(live: &mpsc::Sender<Message>) -> io::Result<()> {
 pub struct Running {
     thread: JoinHandle<()>,
     top: Option<JoinHandle<io::Result<()>>>,
+    backlog: Arc<Backlog>,
+    told: bool,
     /// Resolves when nobody wants to see more, and why; with an error when the thread panicked.
     pub over: Option<oneshot::Receiver<&'static str>>,
 }
 
-/// How long the live side may take to show what it has not shown yet, beside what the exporter takes.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Whoever reads what is shown may take nothing of it for so long.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The exporter bounds its last tries itself, to a bit less.
+const FLUSH: Duration = Duration::from_secs(6);
 
 impl Running {
-    /// Waits for it to show the rest, once its [`Feed`] is gone; not forever, for who reads may have stopped.
-    pub fn finish(self) -> io::Result<()> {
-        let until = Instant::now() + PATIENCE;
-        while !self.thread.is_finished() && Instant::now() < until {
+    /// Says, once, that what is shown is not all.
+    pub fn incomplete(&mut self) -> Option<&'static str> {
+        if self.told || self.backlog.dropped.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        self.told = true;
+        Some("beyla-capture: what is shown live is incomplete: it does not keep up; a file is not affected")
+    }
+
+    /// Waits for it to show the rest, once its [`Feed`] is gone; not forever, for who reads may have stopped. Says what is
+    /// missing.
+    pub fn finish(mut self) -> Option<&'static str> {
+        let mut last = (usize::MAX, Instant::now());
+        while !self.thread.is_finished() {
+            let behind = self.backlog.behind.load(Ordering::Relaxed);
+            if behind != last.0 {
+                last = (behind, Instant::now());
+            }
+            let flushing = self.backlog.flushing.load(Ordering::Relaxed);
+            if last.1.elapsed() > if flushing { FLUSH } else { PATIENCE } {
+                return Some("beyla-capture: what is shown live is incomplete: nobody reads it");
+            }
             threads::sleep(Duration::from_millis(5));
         }
-        if self.thread.is_finished() {
-            let _ = self.thread.join();
-            if let Some(Ok(shown)) = self.top.map(JoinHandle::join) {
-                return shown;
-            }
-        }
-        Ok(())
+        let missing = self.incomplete();
+        let _ = self.thread.join();
+        // The terminal may have gone away: then there is nobody to tell.
+        let _ = self.top.map(JoinHandle::join);
+        missing
     }
 }

@@ -49,8 +49,6 @@ pub(super) struct Live {
     context: Context,
     backlog: Arc<Backlog>,
     began: Instant,
-    /// Left-out events that people were told of.
-    told: u64,
     /// Leave out series without a request for so long, nanoseconds.
     ttl_ns: Option<u64>,
     /// How often metrics were asked for.
@@ -100,7 +98,6 @@ impl Live {
             context,
             backlog,
             began: Instant::now(),
-            told: 0,
             ttl_ns: options.ttl.map(|ttl| ttl.as_nanos() as u64),
             scrapes: 0,
             rendered: [const { None }; 3],
@@ -138,6 +135,7 @@ impl Live {
         self.write_textfile();
         let exposition = self.shown.metrics.as_ref().map(|metrics| &metrics.sink);
         if let Some(spans) = self.shown.spans.take() {
+            self.backlog.flushing.store(true, Ordering::Relaxed);
             spans.sink.finish(exposition, self.now_ns());
         }
     }
@@ -159,13 +157,6 @@ impl Live {
 
     /// What is done now and then.
     fn tick(&mut self) {
-        let dropped = self.backlog.dropped.load(Ordering::Relaxed);
-        if dropped > 0 && self.told == 0 {
-            self.context.line.say(
-                "beyla-capture: what is shown live is incomplete: it cannot keep up; the file is not affected",
-            );
-        }
-        self.told = dropped;
         self.print(Traces::tick);
         if let (Some(metrics), Some(ttl_ns)) = (&mut self.shown.metrics, self.ttl_ns) {
             metrics.sink.expire(host::monotonic_ns().saturating_sub(ttl_ns));

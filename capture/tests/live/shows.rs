@@ -22,7 +22,7 @@ use crate::{
 /// Starts a capture whose standard output nobody reads yet, and waits until it records.
 fn start(arguments: &[&str]) -> (Child, BufReader<std::process::ChildStderr>) {
     let mut command = Command::new("timeout");
-    command.args(["-k", "5", "90", PROGRAM, "--print-traces"]).args(arguments);
+    command.args(["--foreground", "-k", "5", "90", PROGRAM, "--print-traces"]).args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap());

@@ -58,15 +58,18 @@ impl Records {
         Ok((!payload.is_empty()).then(|| self.pass(payload.len(), Some(payload))))
     }
 
-    /// Passes over `count` bytes that moved and were not kept. None when there were none.
-    pub(super) fn skip(&mut self, count: u64) -> Result<Option<Piece<'static>>, Lost> {
-        if count == 0 {
+    /// Passes over bytes that moved and were not kept, `count` of them, up to the end of the record. None when there are no
+    /// more. A record that ends among them has ended, but where the next one begins cannot be seen.
+    pub(super) fn skip(&mut self, count: &mut u64) -> Result<Option<Piece<'static>>, Lost> {
+        if *count == 0 {
             return Ok(None);
         }
-        match usize::try_from(count) {
-            Ok(count) if self.known == HEAD && count <= self.rest => Ok(Some(self.pass(count, None))),
-            _ => Err(Lost),
+        if self.known < HEAD {
+            return Err(Lost);
         }
+        let passed = usize::try_from(*count).map_or(self.rest, |count| count.min(self.rest));
+        *count -= passed as u64;
+        Ok(Some(self.pass(passed, None)))
     }
 
     fn pass<'a>(&mut self, count: usize, bytes: Option<&'a [u8]>) -> Piece<'a> {
@@ -118,12 +121,15 @@ mod tests {
     fn hidden_bytes_are_passed_over_within_a_record() {
         let mut records = Records::default();
         assert_eq!(pieces(&mut records, b"\x17\x03\x03\0\x05a").map(|pieces| pieces.len()), Ok(1));
-        assert_eq!(records.skip(0), Ok(None));
-        assert_eq!(records.skip(3), Ok(Some(Piece { kind: 23, bytes: None, last: false })));
-        assert_eq!(records.skip(1), Ok(Some(Piece { kind: 23, bytes: None, last: true })));
-        assert_eq!(records.skip(1), Err(Lost));
+        let piece = |last| Ok(Some(Piece { kind: 23, bytes: None, last }));
+        assert_eq!(records.skip(&mut 0), Ok(None));
+        assert_eq!(records.skip(&mut 3), piece(false));
+        let mut beyond = 2;
+        assert_eq!((records.skip(&mut beyond), beyond), (piece(true), 1));
+        assert_eq!(records.skip(&mut beyond), Err(Lost));
         assert_eq!(pieces(&mut records, b"\x17\x03\x03\0\x05"), Ok(vec![]));
-        assert_eq!(records.skip(u64::MAX), Err(Lost));
+        let mut beyond = u64::MAX;
+        assert_eq!((records.skip(&mut beyond), beyond), (piece(true), u64::MAX - 5));
     }
 
     #[test]

@@ -119,8 +119,9 @@ impl Sender {
             return Err(Lost);
         }
         self.bytes(call.head, work)?;
-        if !self.done
-            && let Some(piece) = self.records.skip(call.hidden)?
+        let mut hidden = call.hidden;
+        while !self.done
+            && let Some(piece) = self.records.skip(&mut hidden)?
         {
             self.piece(piece, work)?;
         }

@@ -140,7 +140,7 @@ fn the_commands_of_the_announcement_give_what_it_shows() {
     let traces = folder.path().join("traces");
     let said = folder.path().join("said");
     let mut capture = Command::new("timeout");
-    capture.args(["-k", "5", "60", PROGRAM]);
+    capture.args(["--foreground", "-k", "5", "60", PROGRAM]);
     capture.env("BEYLA_PROMETHEUS_PORT", metrics.to_string());
     capture.env("PRINT_TRACES", "true").env("OPEN_PORT", server.port.to_string());
     capture.stdin(Stdio::null());
@@ -326,7 +326,7 @@ struct Background(Child);
 impl Background {
     fn start(arguments: &[&str], metrics: u16) -> Self {
         let mut command = Command::new("timeout");
-        command.args(["-k", "5", "60", PROGRAM]).args(arguments);
+        command.args(["--foreground", "-k", "5", "60", PROGRAM]).args(arguments);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         let capture = Self(child);
         wait_for("the capture", || scrape(metrics, &[]).contains("beyla_build_info").then_some(()));

@@ -36,14 +36,16 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    /// One that scrapes these ports every second.
-    fn of(targets: &[u16]) -> Self {
-        let targets = targets.iter().map(|port| format!("'127.0.0.1:{port}'")).collect::<Vec<_>>().join(", ");
+    /// One that scrapes these ports every second, once it does.
+    fn of(ports: &[u16]) -> Self {
+        let targets = ports.iter().map(|port| format!("'127.0.0.1:{port}'")).collect::<Vec<_>>().join(", ");
         let config = format!(
             "global: {{scrape_interval: 1s}}\n\
              scrape_configs: [{{job_name: beyla, honor_labels: true, static_configs: [{{targets: [{targets}]}}]}}]\n"
         );
-        Self::start(folder(), &config)
+        let prometheus = Self::start(folder(), &config);
+        wait_for("scrapes", || (prometheus.ask("sum(up)", None) == [ports.len() as f64]).then_some(()));
+        prometheus
     }
 
     /// One that has what is in `folder/data`, and scrapes nothing.

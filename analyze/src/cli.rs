@@ -156,7 +156,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 
 fn step(text: &str) -> Result<Duration, String> {
     let step: Duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if step.is_zero() || step.subsec_nanos() % 1_000_000 > 0 {
+    if step.is_zero() || !step.subsec_nanos().is_multiple_of(1_000_000) {
         return Err("Prometheus has times of whole milliseconds".to_owned());
     }
     Ok(step)

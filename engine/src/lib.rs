@@ -18,6 +18,7 @@ mod http1;
 pub mod http2;
 mod intern;
 mod layer;
+mod method;
 pub mod otlp;
 mod parents;
 pub mod prometheus;

@@ -6,14 +6,11 @@ use beyla_schema::request::{EndReason, Kind, Protocol, Request, SpanStatus};
 
 use super::grpc_status;
 use super::message::{AnyValue, KeyValue, Value};
+use crate::method;
 use crate::trace_line::host;
 
 /// Bytes of one text; what is longer is cut off.
 const MAX_TEXT: usize = 1024;
-
-/// Methods that are told as they are; others are `_OTHER`, with the original beside it.
-const METHODS: [&str; 10] =
-    ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"];
 
 /// A list of attributes. What is not known is left out.
 #[derive(Debug, Default)]
@@ -60,11 +57,6 @@ pub(super) fn is_rpc(request: &Request<'_>) -> bool {
     matches!(request.protocol, Protocol::Grpc | Protocol::GrpcWeb)
 }
 
-/// A method that the conventions know.
-pub(super) fn known_method(method: &str) -> Option<&'static str> {
-    METHODS.into_iter().find(|known| *known == method)
-}
-
 /// What is known of a request.
 pub(super) fn of(request: &Request<'_>) -> Vec<KeyValue> {
     let mut attributes = Attributes::default();
@@ -107,7 +99,7 @@ pub(super) fn of(request: &Request<'_>) -> Vec<KeyValue> {
 
 fn http(attributes: &mut Attributes, request: &Request<'_>) {
     if let Some(method) = request.method {
-        let known = known_method(method);
+        let known = method::known(method);
         attributes.text("http.request.method", known.unwrap_or("_OTHER"));
         attributes.text("http.request.method_original", known.is_none().then_some(method));
     }

@@ -4,13 +4,13 @@ use beyla_schema::event::Clock;
 use beyla_schema::request::{EndReason, Kind, Request, SpanId, SpanStatus, TraceId};
 use prost::Message;
 
-use super::attributes::{self, bounded, is_rpc, known_method};
+use super::attributes::{self, bounded, is_rpc};
 use super::message::{
     ExportTraceServiceRequest, ResourceSpans, ScopeSpans, Span, SpanKind, Status, StatusCode,
 };
 use super::resource::{resource, scope};
 use super::{Payload, Signal};
-use crate::{Sink, trace};
+use crate::{Sink, method, trace};
 
 /// Spans of one payload.
 const MAX_SPANS: usize = 512;
@@ -165,7 +165,7 @@ fn name(request: &Request<'_>) -> String {
     if is_rpc(request) {
         return bounded(request.path.unwrap_or("gRPC")).to_owned();
     }
-    let method = request.method.and_then(known_method).unwrap_or("HTTP");
+    let method = request.method.and_then(method::known).unwrap_or("HTTP");
     match request.route {
         Some(route) => format!("{method} {}", bounded(route)),
         None => method.to_owned(),

@@ -9,10 +9,7 @@ use super::family::Label;
 use super::histogram::{Counts, DURATION_BUCKETS, DURATIONS, SIZE_BUCKETS, SIZES, Wanted};
 use super::{Histogram, Names, text};
 use crate::intern::Interner;
-
-/// Methods that are labels of their own; others are `_OTHER`, so that a client cannot make up series.
-const METHODS: [&str; 10] =
-    ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"];
+use crate::method;
 
 /// Series of a metric where nothing else is said: the limit that OpenTelemetry recommends.
 pub const MAX_SERIES: usize = 2000;
@@ -95,7 +92,7 @@ impl<S: Default> Table<S> {
     fn key(&mut self, request: &Request<'_>) -> Option<Key> {
         let otel = self.names == Names::Otel;
         let group = Group::of(request);
-        let method = METHODS.iter().copied().find(|&known| Some(known) == request.method);
+        let method = request.method.and_then(method::known);
         // In 2023 only servers had the label.
         let has_route = self.routes_shown && (otel || request.kind == Kind::Server);
         let route = if group.rpc { request.path } else { request.route.filter(|_| has_route) }.unwrap_or("");

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     env,
-    fs::File,
+    fs::{self, File},
     io::{BufRead as _, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -161,6 +161,15 @@ impl Capture {
         let status = wait_for("the end of the capture", || self.child.try_wait().unwrap());
         (status.code(), self.stderr.join().unwrap(), self.folder)
     }
+}
+
+/// What a rotated capture left in `folder`, in order.
+pub(crate) fn parts(folder: &Path) -> Vec<PathBuf> {
+    let is_part = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("run.");
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = files.filter(is_part).collect();
+    files.sort();
+    files
 }
 
 /// Starts a capture. Its first line comes through the channel, all of them at the end of the thread.

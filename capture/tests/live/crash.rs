@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    env, fs,
+    env,
     path::Path,
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
@@ -23,7 +23,7 @@ use beyla_capture::order::RECORDER;
 
 use crate::{
     Machine, Noise,
-    capture::{Capture, PROGRAM, Recording},
+    capture::{Capture, PROGRAM, Recording, parts},
     client::{Client, Sent},
     now_ns,
     server::{Kind, Server},
@@ -242,8 +242,7 @@ fn crash_in_parts(server: &Server, wait: Duration) {
     let recovered = Command::new(PROGRAM).arg("recover").arg(&path).output().unwrap();
     let said = String::from_utf8(recovered.stderr).unwrap();
     assert!(recovered.status.success(), "{said}");
-    let mut files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
+    let files = parts(folder.path());
     let readers = files.iter().map(|file| EventReader::open_path(file, Projection::Pairing).unwrap());
     let readers: Vec<_> = readers.collect();
     for (number, reader) in (1..).zip(&readers) {

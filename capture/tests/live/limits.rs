@@ -9,7 +9,7 @@ use beyla_schema::file::{EventReader, Projection};
 
 use crate::{
     Machine,
-    capture::{Capture, PROGRAM, Recording},
+    capture::{Capture, PROGRAM, Recording, parts},
     client::Client,
     folder,
     server::{Kind, Server},
@@ -66,8 +66,7 @@ fn parts_are_captures_and_together_one() {
     let (code, said, folder) = capture.ended();
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("run.*.parquet") && said.contains("parts"), "{said}");
-    let mut files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
+    let files = parts(folder.path());
     assert!(files.len() > 2 && !path.exists(), "{files:?}");
     let mut identities = BTreeSet::new();
     let mut complete = 0;

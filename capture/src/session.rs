@@ -1,7 +1,7 @@
 //! One capture, from the command line to the finished file.
 
 use std::{
-    io,
+    io::{self, IsTerminal as _},
     path::PathBuf,
     process::ExitStatus,
     sync::{
@@ -100,7 +100,9 @@ pub async fn run(options: Options) -> Result<Option<ExitStatus>, Error> {
     // From the first moment on: whoever interrupts a capture that says it records gets a file.
     let mut signals = Signals::new()?;
     let quiet = options.quiet;
-    let line = if options.live.top { Line::held() } else { Line::new(quiet) };
+    // Trace lines would run over a line that stays.
+    let busy = options.live.traces.is_some() && io::stdout().is_terminal();
+    let line = if options.live.top { Line::held() } else { Line::new(quiet || busy) };
     let began = Instant::now();
     let mut recording = begin(&options, &line)?;
     let (reason, status) = recording.watch(&options, &line, &mut signals).await;

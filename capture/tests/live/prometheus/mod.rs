@@ -220,8 +220,8 @@ fn steady_load(port: u16, seconds: u64) -> u64 {
 /// Rate, error share and 95th percentile of a service, as the panels ask for them.
 fn red(prometheus: &Prometheus, time: f64) -> (f64, f64, f64) {
     let count =
-        |matcher: &str| format!("sum(rate(http_server_request_duration_seconds_count{{{matcher}}}[4s]))");
-    let p95 = "histogram_quantile(0.95, sum by(le)(rate(http_server_request_duration_seconds_bucket[4s])))";
+        |matcher: &str| format!("sum(rate(http_server_request_duration_seconds_count{{{matcher}}}[6s]))");
+    let p95 = "histogram_quantile(0.95, sum by(le)(rate(http_server_request_duration_seconds_bucket[6s])))";
     let rate = prometheus.value(&count(""), Some(time));
     let failed = prometheus.value(&count("http_response_status_code=~\"5..\""), Some(time));
     (rate, failed / rate, prometheus.value(p95, Some(time)))
@@ -246,7 +246,7 @@ fn prometheus_agrees_with_the_report_live_and_from_the_file() {
         let failed = total("http_response_status_code=~\"5..\"");
         (prometheus.value(&total(""), Some(time)) as u64, prometheus.value(&failed, Some(time)) as u64)
     };
-    let (live, live_totals) = (red(&prometheus, began + 8.0), totals(&prometheus, ended));
+    let (live, live_totals) = (red(&prometheus, began + 9.0), totals(&prometheus, ended));
     let folder = capture.stop_and_keep();
     let file = folder.path().join("run.parquet");
 
@@ -256,7 +256,7 @@ fn prometheus_agrees_with_the_report_live_and_from_the_file() {
     let (requests, errors) = (number("requests") as u64, number("errors") as u64);
     assert_eq!(requests, asked);
     let agrees = |(rate, share, p95): (f64, f64, f64)| {
-        assert!((rate / number("rate") - 1.0).abs() < 0.15, "{rate} instead of {}", number("rate"));
+        assert!((rate / number("rate") - 1.0).abs() < 0.2, "{rate} instead of {}", number("rate"));
         assert!((share - number("error_ratio")).abs() < 0.03, "{share} instead of {}", number("error_ratio"));
         // The bucket that the exact value is in.
         let exact = number("p95_ms");
@@ -273,7 +273,7 @@ fn prometheus_agrees_with_the_report_live_and_from_the_file() {
     let made = promtool.arg(backfilled.path().join("data")).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let from_file = Prometheus::with_blocks(backfilled);
-    agrees(red(&from_file, began + 8.0));
+    agrees(red(&from_file, began + 9.0));
     assert_eq!(totals(&from_file, ended), (requests, errors));
 }
 

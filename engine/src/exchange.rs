@@ -272,7 +272,7 @@ impl Shared {
         let ready_ns = first.ready_ns.filter(|&ready| link.kind == Kind::Server && ready <= start_ns);
         let path = texts.get(Text::Path);
         let service = self.services.get(&first.pid).map_or("", |name| name);
-        let is_rpc = matches!(protocol, Protocol::Grpc | Protocol::GrpcWeb);
+        let is_rpc = protocol.is_grpc();
         let rpc_status = exchange.rpc.status().filter(|_| is_rpc);
         let (rpc_service, rpc_method) = path.filter(|_| is_rpc).and_then(grpc::names).unzip();
         let route = match path {

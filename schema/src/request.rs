@@ -113,6 +113,65 @@ pub struct Request<'a> {
     pub ended_ns: u64,
 }
 
+impl Request<'_> {
+    /// A request over HTTP/1.1 of which no more was observed than that it began, to be filled in; it is known at once that
+    /// there is no more to it, for this reason.
+    pub const fn begun(kind: Kind, start_ns: u64, end_reason: EndReason) -> Self {
+        Self {
+            service: "",
+            pid: 0,
+            tid: 0,
+            goroutine: 0,
+            kind,
+            protocol: Protocol::Http11,
+            tls: None,
+            tls_match: None,
+            tls_version: None,
+            tls_server_name: None,
+            tls_alpn: None,
+            method: None,
+            scheme: None,
+            authority: None,
+            path: None,
+            query: None,
+            route: None,
+            user_agent: None,
+            request_type: None,
+            response_type: None,
+            status: None,
+            rpc_service: None,
+            rpc_method: None,
+            rpc_status: None,
+            rpc_message: None,
+            error: false,
+            span_status: SpanStatus::Unset,
+            start_ns,
+            end_ns: None,
+            duration_ns: None,
+            service_ns: None,
+            queue_ns: None,
+            handshake_ns: None,
+            request_bytes: None,
+            response_bytes: None,
+            request_header_bytes: None,
+            response_header_bytes: None,
+            request_messages: None,
+            response_messages: None,
+            client: None,
+            server: None,
+            connection: 0,
+            stream: None,
+            ordinal: 0,
+            trace_id: None,
+            span_id: None,
+            parent_id: None,
+            trace_state: None,
+            end_reason,
+            ended_ns: start_ns,
+        }
+    }
+}
+
 /// The role of the captured process in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -135,6 +194,13 @@ pub enum Protocol {
     Grpc,
     /// gRPC-Web, over any HTTP.
     GrpcWeb,
+}
+
+impl Protocol {
+    /// Whether its requests are calls of gRPC.
+    pub const fn is_grpc(self) -> bool {
+        matches!(self, Self::Grpc | Self::GrpcWeb)
+    }
 }
 
 /// How the plaintext of a TLS library was tied to the connection that carried it.

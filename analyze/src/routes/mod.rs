@@ -11,7 +11,7 @@ use beyla_engine::{
     Sink,
     route::{Routes, Rules, Signal, Unmatched},
 };
-use beyla_schema::request::{Protocol, Request};
+use beyla_schema::request::Request;
 use serde::Serialize;
 
 use crate::replay::{Capture, Consumer, Summary, replay_all};
@@ -118,9 +118,7 @@ pub fn compare(captures: Vec<Capture>, given: &Rules, top: usize) -> Comparison 
 
 impl Sink for Comparing {
     fn request(&mut self, request: &Request<'_>) {
-        let Some(path) =
-            request.path.filter(|_| !matches!(request.protocol, Protocol::Grpc | Protocol::GrpcWeb))
-        else {
+        let Some(path) = request.path.filter(|_| !request.protocol.is_grpc()) else {
             return;
         };
         if !self.services.contains_key(request.service) {

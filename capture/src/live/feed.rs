@@ -79,7 +79,9 @@ impl Feed {
         if self.events.is_empty() {
             return;
         }
-        let events = std::mem::replace(&mut self.events, Vec::with_capacity(FULL));
+        // The next ones are likely to be as many: room for more would pile up where few come and nobody takes them.
+        let room = self.events.len();
+        let events = std::mem::replace(&mut self.events, Vec::with_capacity(room));
         self.backlog.behind.fetch_add(events.len(), Ordering::Relaxed);
         // When nobody is there any more, nothing is to be shown.
         let _ = self.to.send(Message::Events(events));

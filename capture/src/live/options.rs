@@ -28,8 +28,7 @@ pub struct Options {
 impl Options {
     /// Whether there is nothing to show.
     pub fn is_empty(&self) -> bool {
-        let spans = self.otlp.traces_endpoint.is_some();
-        !(self.traces.is_some() || self.metrics_wanted() || spans || self.top)
+        self.traces.is_none() && self.only_traces()
     }
 
     /// Whether metrics are wanted.
@@ -37,9 +36,9 @@ impl Options {
         self.endpoint.is_some() || self.textfile.is_some() || self.otlp.metrics_endpoint.is_some()
     }
 
-    /// Whether traces are all that is wanted.
+    /// Whether nothing but printed traces is wanted, if these are.
     pub(super) fn only_traces(&self) -> bool {
-        Self { traces: None, ..self.clone() }.is_empty()
+        !(self.metrics_wanted() || self.otlp.traces_endpoint.is_some() || self.top)
     }
 }
 

@@ -52,15 +52,10 @@ pub(super) fn bounded(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_TEXT)]
 }
 
-/// Whether a request is a gRPC call.
-pub(super) fn is_rpc(request: &Request<'_>) -> bool {
-    matches!(request.protocol, Protocol::Grpc | Protocol::GrpcWeb)
-}
-
 /// What is known of a request.
 pub(super) fn of(request: &Request<'_>) -> Vec<KeyValue> {
     let mut attributes = Attributes::default();
-    if is_rpc(request) {
+    if request.protocol.is_grpc() {
         attributes.text("rpc.system", "grpc");
         attributes.text("rpc.service", request.rpc_service);
         attributes.text("rpc.method", request.rpc_method);

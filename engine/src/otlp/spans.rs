@@ -4,7 +4,7 @@ use beyla_schema::event::Clock;
 use beyla_schema::request::{EndReason, Kind, Request, SpanId, SpanStatus, TraceId};
 use prost::Message;
 
-use super::attributes::{self, bounded, is_rpc};
+use super::attributes::{self, bounded};
 use super::message::{
     ExportTraceServiceRequest, ResourceSpans, ScopeSpans, Span, SpanKind, Status, StatusCode,
 };
@@ -162,7 +162,7 @@ fn ids(request: &Request<'_>) -> (TraceId, SpanId) {
 
 /// The method and the route; of gRPC, the full method.
 fn name(request: &Request<'_>) -> String {
-    if is_rpc(request) {
+    if request.protocol.is_grpc() {
         return bounded(request.path.unwrap_or("gRPC")).to_owned();
     }
     let method = request.method.and_then(method::known).unwrap_or("HTTP");

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use beyla_schema::request::{Kind, Protocol, Request};
+use beyla_schema::request::{Kind, Request};
 use rustc_hash::FxHashMap;
 
 use super::family::Label;
@@ -39,7 +39,7 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn of(request: &Request<'_>) -> Self {
-        Self { kind: request.kind, rpc: matches!(request.protocol, Protocol::Grpc | Protocol::GrpcWeb) }
+        Self { kind: request.kind, rpc: request.protocol.is_grpc() }
     }
 }
 

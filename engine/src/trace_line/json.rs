@@ -9,7 +9,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::ser::PrettyFormatter;
 
 use super::FLAGS;
-use super::shown::{GoDuration, deceives, host, is_grpc, span_type, status};
+use super::shown::{GoDuration, deceives, host, span_type, status};
 
 /// Writes the object of `request`, on one line or with an indent of one blank, and a line feed.
 pub(super) fn write(
@@ -95,7 +95,7 @@ struct Attributes<'a>(&'a Request<'a>);
 impl Serialize for Attributes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let request = self.0;
-        let grpc = is_grpc(request);
+        let grpc = request.protocol.is_grpc();
         // The method of a gRPC call is its path.
         let (method, url) = if grpc { (request.path, None) } else { (request.method, request.path) };
         let http = |value: Option<u64>| text(value.filter(|_| !grpc));

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter, Write as _};
 use std::net::SocketAddr;
 
-use beyla_schema::request::{Kind, Protocol, Request};
+use beyla_schema::request::{Kind, Request};
 
 /// A value, or what stands for an unknown one.
 pub(super) struct OrElse<T>(pub(super) Option<T>, pub(super) &'static str);
@@ -66,19 +66,14 @@ pub(crate) fn host(authority: &str) -> &str {
     }
 }
 
-/// Whether the request is a gRPC call.
-pub(super) fn is_grpc(request: &Request<'_>) -> bool {
-    matches!(request.protocol, Protocol::Grpc | Protocol::GrpcWeb)
-}
-
 /// The status of its own protocol: of a gRPC call that of gRPC.
 pub(super) fn status(request: &Request<'_>) -> Option<u32> {
-    if is_grpc(request) { request.rpc_status } else { request.status.map(u32::from) }
+    if request.protocol.is_grpc() { request.rpc_status } else { request.status.map(u32::from) }
 }
 
 /// What Beyla calls requests of this protocol and side.
 pub(super) fn span_type(request: &Request<'_>) -> &'static str {
-    match (is_grpc(request), request.kind) {
+    match (request.protocol.is_grpc(), request.kind) {
         (false, Kind::Server) => "HTTP",
         (false, Kind::Client) => "HTTPClient",
         (true, Kind::Server) => "GRPC",

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use beyla_schema::event::Clock;
 use beyla_schema::request::Request;
 
-use super::shown::{Destination, GoDuration, OrElse, Printable, is_grpc, span_type, status};
+use super::shown::{Destination, GoDuration, OrElse, Printable, span_type, status};
 use super::{FLAGS, start};
 
 /// Writes time of start to the microsecond, duration, time in the service, protocol and side, status, method, path with
@@ -24,7 +24,7 @@ pub(super) fn write(out: &mut impl Write, request: &Request<'_>, clock: Clock) -
         OrElse(request.method.map(Printable), "-"),
         OrElse(request.path.map(Printable), "-"),
         // That of a gRPC call is its path.
-        Route(request.route.filter(|_| !is_grpc(request))),
+        Route(request.route.filter(|_| !request.protocol.is_grpc())),
         OrElse(request.client, "-"),
         Destination(request.authority, request.server),
         OrElse(request.request_bytes, "?"),

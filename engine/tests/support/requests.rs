@@ -1,6 +1,6 @@
 //! Requests made by hand.
 
-use beyla_schema::request::{EndReason, Kind, Protocol, Request, SpanStatus};
+use beyla_schema::request::{EndReason, Kind, Request};
 
 /// A request to `shop` that was answered if it has a status.
 pub fn request(
@@ -10,56 +10,27 @@ pub fn request(
     duration_ns: u64,
 ) -> Request<'static> {
     let answered = status.is_some();
+    let end_reason = if answered { EndReason::Response } else { EndReason::Closed };
     Request {
         service: "shop",
         pid: 1,
         tid: 1,
-        goroutine: 0,
-        kind: Kind::Server,
-        protocol: Protocol::Http11,
-        tls: None,
-        tls_match: None,
-        tls_version: None,
-        tls_server_name: None,
-        tls_alpn: None,
         method: Some("GET"),
         scheme: Some("http"),
         authority: Some("localhost:8080"),
         path: Some(route),
-        query: None,
         route: Some(route),
-        user_agent: None,
-        request_type: None,
-        response_type: None,
         status,
-        rpc_service: None,
-        rpc_method: None,
-        rpc_status: None,
-        rpc_message: None,
         error: status.is_none_or(|status| status >= 500),
-        span_status: SpanStatus::Unset,
-        start_ns,
         end_ns: answered.then_some(start_ns + duration_ns),
         duration_ns: answered.then_some(duration_ns),
         service_ns: answered.then_some(duration_ns),
-        queue_ns: None,
-        handshake_ns: None,
         request_bytes: Some(0),
         response_bytes: answered.then_some(100),
-        request_header_bytes: None,
-        response_header_bytes: None,
-        request_messages: None,
-        response_messages: None,
         client: "[::1]:40000".parse().ok(),
         server: "[::1]:8080".parse().ok(),
         connection: 1,
-        stream: None,
-        ordinal: 0,
-        trace_id: None,
-        span_id: None,
-        parent_id: None,
-        trace_state: None,
-        end_reason: if answered { EndReason::Response } else { EndReason::Closed },
         ended_ns: start_ns + duration_ns,
+        ..Request::begun(Kind::Server, start_ns, end_reason)
     }
 }

@@ -242,7 +242,7 @@ mod tests {
     use arrow::{array::AsArray, datatypes::Int64Type};
 
     use super::*;
-    use crate::request::{EndReason, Kind, Protocol, SpanStatus};
+    use crate::request::{EndReason, Kind};
 
     fn request() -> Request<'static> {
         Request {
@@ -250,52 +250,27 @@ mod tests {
             pid: 7,
             tid: 8,
             goroutine: 9,
-            kind: Kind::Server,
-            protocol: Protocol::Http11,
-            tls: None,
-            tls_match: None,
-            tls_version: None,
-            tls_server_name: None,
-            tls_alpn: None,
             method: Some("GET"),
             scheme: Some("http"),
             authority: Some("localhost:8080"),
             path: Some("/a"),
-            query: None,
             route: Some("/a"),
             user_agent: Some("curl/8"),
-            request_type: None,
-            response_type: None,
             status: Some(200),
-            rpc_service: None,
-            rpc_method: None,
-            rpc_status: None,
-            rpc_message: None,
-            error: false,
-            span_status: SpanStatus::Unset,
-            start_ns: 5,
             end_ns: Some(1_500_005),
             duration_ns: Some(1_500_000),
             service_ns: Some(1_500_000),
-            queue_ns: None,
-            handshake_ns: None,
             request_bytes: Some(0),
             response_bytes: Some(3),
             request_header_bytes: Some(80),
             response_header_bytes: Some(90),
-            request_messages: None,
-            response_messages: None,
             client: Some(([127, 0, 0, 1], 5000).into()),
             server: Some(([127, 0, 0, 1], 8080).into()),
             connection: 42,
-            stream: None,
-            ordinal: 0,
             trace_id: Some(TraceId([0xab; 16])),
             span_id: Some(SpanId([1; 8])),
-            parent_id: None,
-            trace_state: None,
-            end_reason: EndReason::Response,
             ended_ns: 1_500_005,
+            ..Request::begun(Kind::Server, 5, EndReason::Response)
         }
     }
 

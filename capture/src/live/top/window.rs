@@ -9,7 +9,7 @@ use std::{
 };
 
 use beyla_engine::Sink;
-use beyla_schema::request::{Kind, Protocol, Request};
+use beyla_schema::request::{Kind, Request};
 use rustc_hash::FxHashMap;
 
 use super::durations::Durations;
@@ -40,9 +40,10 @@ pub struct Name {
 
 impl Name {
     fn of(request: &Request<'_>) -> Self {
-        let (method, route) = match request.protocol {
-            Protocol::Grpc | Protocol::GrpcWeb => (Some("gRPC"), request.path),
-            _ => (request.method, request.route),
+        let (method, route) = if request.protocol.is_grpc() {
+            (Some("gRPC"), request.path)
+        } else {
+            (request.method, request.route)
         };
         let text = |text: &str| text.get(..text.floor_char_boundary(MAX_NAME)).unwrap_or("").to_owned();
         Self {

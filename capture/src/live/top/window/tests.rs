@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use beyla_schema::request::{EndReason, SpanStatus};
+use beyla_schema::request::{EndReason, Protocol};
 use proptest::prelude::*;
 
 use super::*;
@@ -10,53 +10,17 @@ fn request(route: &str, ended_ns: u64, duration_ns: Option<u64>) -> Request<'_> 
         service: "shop",
         pid: 1,
         tid: 1,
-        goroutine: 0,
-        kind: Kind::Server,
-        protocol: Protocol::Http11,
-        tls: None,
-        tls_match: None,
-        tls_version: None,
-        tls_server_name: None,
-        tls_alpn: None,
         method: Some("GET"),
         scheme: Some("http"),
-        authority: None,
         path: Some(route),
-        query: None,
         route: Some(route),
-        user_agent: None,
-        request_type: None,
-        response_type: None,
         status: Some(200),
-        rpc_service: None,
-        rpc_method: None,
-        rpc_status: None,
-        rpc_message: None,
-        error: false,
-        span_status: SpanStatus::Unset,
-        start_ns: ended_ns - duration_ns.unwrap_or(0),
         end_ns: Some(ended_ns),
         duration_ns,
         service_ns: duration_ns,
-        queue_ns: None,
-        handshake_ns: None,
-        request_bytes: None,
-        response_bytes: None,
-        request_header_bytes: None,
-        response_header_bytes: None,
-        request_messages: None,
-        response_messages: None,
-        client: None,
-        server: None,
         connection: 1,
-        stream: None,
-        ordinal: 0,
-        trace_id: None,
-        span_id: None,
-        parent_id: None,
-        trace_state: None,
-        end_reason: EndReason::Response,
         ended_ns,
+        ..Request::begun(Kind::Server, ended_ns - duration_ns.unwrap_or(0), EndReason::Response)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use beyla_engine::{
     Sink,
     prometheus::{Backfill, BackfillError, Exposition, Format, Names},
-    route::{Rules, Signal},
+    route::Signal,
     trace_line::{Form, Printer},
 };
 use beyla_schema::{arrow::requests::Source, event::Clock, request::Request};
@@ -17,7 +17,7 @@ use humantime::format_duration;
 
 use crate::{
     Error,
-    replay::{Capture, Consumer, Summary, replay_all},
+    replay::{Capture, Consumer, Input, Summary},
 };
 
 struct TraceLines<W> {
@@ -46,14 +46,13 @@ impl<W: Write> Consumer for TraceLines<W> {
 
 /// Writes every request in this form, in the order the requests ended.
 pub fn traces(
-    captures: Vec<Capture>,
-    rules: &Rules,
+    input: &Input,
     form: Form,
     out: &mut impl Write,
     progress: bool,
 ) -> Result<Vec<Summary>, Error> {
     let mut lines = TraceLines { out, printer: Printer::new(form, Clock::default()), result: Ok(()) };
-    let summaries = replay_all(captures, rules, &mut lines, progress);
+    let summaries = input.replay(&mut lines, progress)?;
     lines.result?;
     lines.printer.finish(lines.out)?;
     Ok(summaries)
@@ -109,12 +108,8 @@ pub enum Output {
 /// Writes the Prometheus metrics of runs, and says what the files held.
 ///
 /// The `instance` of every series is the captured host; of several hosts, their names joined by commas.
-pub fn prometheus(
-    captures: Vec<Capture>,
-    rules: &Rules,
-    metrics: Metrics,
-    out: &mut impl Write,
-) -> Result<Vec<Summary>, Error> {
+pub fn prometheus(input: &Input, metrics: Metrics, out: &mut impl Write) -> Result<Vec<Summary>, Error> {
+    let captures = input.captures()?;
     let mut hosts: Vec<&str> = captures.iter().map(Capture::host).collect();
     hosts.sort_unstable();
     hosts.dedup();
@@ -124,7 +119,7 @@ pub fn prometheus(
     if let Output::Backfill(step) = output {
         let sink = Backfill::new(names, instance, step).with_routes(routes).with_max_series(max_series);
         let mut metrics = WallTime { sink, clock };
-        let summaries = replay_all(captures, rules, &mut metrics, true);
+        let summaries = input.replay(&mut metrics, true)?;
         metrics.sink.write(out).map_err(|error| match error {
             BackfillError::TooManySamples { step: longer, .. } => {
                 let instead = match longer {
@@ -141,7 +136,7 @@ pub fn prometheus(
     let sink = Exposition::new(names, instance).with_routes(routes).with_max_series(max_series);
     let sink = sink.with_exemplars(format == Format::OpenMetrics);
     let mut metrics = WallTime { sink, clock };
-    let summaries = replay_all(captures, rules, &mut metrics, true);
+    let summaries = input.replay(&mut metrics, true)?;
     out.write_all(&metrics.sink.render_as(format, clock))?;
     Ok(summaries)
 }

@@ -1,6 +1,6 @@
 //! Offline analysis of capture files: the same engine as the live recorder, fed from Parquet.
 //!
-//! [`replay`] drives events from files through the engine into a consumer; everything else is a consumer and
+//! [`replay`] drives events from files through the engine into a consumer, of all requests or of a [`selection`]; everything else is a consumer and
 //! what is made of it: the RED report ([`report`]), tables for SQL ([`sql`]), Prometheus text and trace lines
 //! ([`export`]), and what route rules would make of the paths ([`routes`]). [`mod@validate`] checks files, [`filter`] writes
 //! them anew. The binary only turns its arguments, and a file of [`config`], into calls of these.
@@ -13,6 +13,7 @@ pub mod progress;
 pub mod replay;
 pub mod report;
 pub mod routes;
+pub mod selection;
 pub mod sql;
 mod table;
 mod units;

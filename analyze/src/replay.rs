@@ -1,7 +1,7 @@
 //! The driver: capture files in, through the engine, into a consumer of requests; and what each file turned
 //! out to hold.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use beyla_engine::{
@@ -15,7 +15,47 @@ use beyla_schema::{
     request::Request,
 };
 
-use crate::{Error, parts::recordings, progress::Progress};
+use crate::{
+    Error,
+    parts::recordings,
+    progress::Progress,
+    selection::{Asked, Selected, Selection},
+};
+
+/// What an analysis is of: files, how paths become routes, and which requests count.
+#[derive(Clone, Debug, Default)]
+pub struct Input {
+    /// The files; several are replayed one after the other.
+    pub files: Vec<PathBuf>,
+    /// How paths become routes.
+    pub rules: Rules,
+    /// Which requests count.
+    pub selection: Selection,
+}
+
+impl Input {
+    /// Opens every file for pairing.
+    pub fn captures(&self) -> Result<Vec<Capture>, Error> {
+        self.files.iter().map(|file| Capture::open(file)).collect()
+    }
+
+    /// Replays the files into a consumer of the requests that count, as [`replay_all`] does.
+    pub fn replay(&self, consumer: &mut impl Consumer, progress: bool) -> Result<Vec<Summary>, Error> {
+        let captures = self.captures()?;
+        if self.selection.is_all() {
+            return Ok(replay_all(captures, &self.rules, consumer, progress));
+        }
+        let beginning = captures.iter().map(|capture| capture.metadata().began_ns()).min().unwrap_or(0);
+        let signal = consumer.signal();
+        let mut selected = Selected::new(&self.selection, beginning, consumer);
+        if let Some(predicate) = &self.selection.predicate {
+            let mut asked = Selected::new(&self.selection, beginning, Asked::new(predicate, signal)?);
+            replay_all(self.captures()?, &self.rules, &mut asked, progress);
+            selected = selected.with_bits(asked.into_consumer().into_bits()?);
+        }
+        Ok(replay_all(captures, &self.rules, &mut selected, progress))
+    }
+}
 
 /// An opened capture file.
 pub struct Capture {
@@ -127,6 +167,20 @@ impl Sink for Nothing {
 }
 
 impl Consumer for Nothing {}
+
+impl<C: Consumer> Consumer for &mut C {
+    fn begin(&mut self, source: &Source) {
+        (**self).begin(source);
+    }
+
+    fn stopped(&self) -> bool {
+        (**self).stopped()
+    }
+
+    fn signal(&self) -> Signal {
+        (**self).signal()
+    }
+}
 
 impl<C: Consumer> Consumer for Kept<&mut C> {
     fn begin(&mut self, source: &Source) {

@@ -1,11 +1,16 @@
-//! Every fixture gives the report, the requests, the metrics and the traces that are kept beside it.
+//! Every fixture gives the outputs that are kept beside it: those that people can read whole, of others their size and
+//! checksum in `digests.txt`. Every output is made twice.
 //!
 //! `BLESS=1` writes them anew; the difference is then for people to read before it is committed.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 mod common;
 
 use std::{
-    env, fs,
+    env,
+    fmt::Write as _,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -18,6 +23,9 @@ const GOLDENS: &[(&str, &[&str])] = &[
     ("traces.ndjson", &["--traces=json"]),
     ("backfill.om", &["--prometheus", "--metric-names", "beyla-2023", "--step", "10s"]),
 ];
+
+/// The same for outputs of which the size and the checksum are kept.
+const DIGESTS: &[(&str, &[&str])] = &[("metrics.om", &["--openmetrics"])];
 
 fn fixtures() -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -50,34 +58,60 @@ fn difference(expected: &str, actual: &str) -> Vec<String> {
     lines
 }
 
+/// What one command writes, twice the same.
+fn output(folder: &Path, fixture: &str, arguments: &[&str]) -> Result<Vec<u8>, String> {
+    let arguments: Vec<_> = match arguments {
+        [verb, rest @ ..] if !verb.starts_with('-') => [&[*verb, fixture], rest].concat(),
+        _ => [&[fixture], arguments].concat(),
+    };
+    let run = || common::analyze(folder).args(&arguments).output().unwrap();
+    let (first, second) = (run(), run());
+    if !first.status.success() {
+        return Err(format!("{}: {}", first.status, String::from_utf8_lossy(&first.stderr)));
+    }
+    if first.stdout != second.stdout {
+        return Err("two runs differ".to_owned());
+    }
+    Ok(first.stdout)
+}
+
+/// What of `now` is not what is kept at `path`; nothing once it is blessed.
+fn compare(path: &Path, now: &[u8], failures: &mut Vec<String>) {
+    let shown = path.display();
+    if env::var_os("BLESS").is_some() {
+        fs::write(path, now).unwrap();
+    }
+    match fs::read(path) {
+        Err(error) => failures.push(format!("{shown}: {error} (BLESS=1 writes it)")),
+        Ok(kept) if kept != now => {
+            failures.push(format!("{shown} (- golden, + now):"));
+            let [kept, now] = [&kept, now].map(String::from_utf8_lossy);
+            failures.extend(difference(&kept, &now));
+        }
+        Ok(_) => {}
+    }
+}
+
 #[test]
 fn fixtures_give_their_goldens() {
-    let bless = env::var_os("BLESS").is_some();
     let fixtures = fixtures();
     assert!(!fixtures.is_empty(), "there is no fixtures/*/*.parquet");
     let mut failures = Vec::new();
     for fixture in fixtures {
         let (folder, name) = (fixture.parent().unwrap(), fixture.file_name().unwrap().to_str().unwrap());
-        for (golden, arguments) in GOLDENS {
-            let ran = common::run(folder, &[&[name], *arguments].concat());
-            let path = folder.join(golden);
-            let shown = path.display();
-            if ran.code != 0 {
-                failures.push(format!("{shown}: exit status {}: {}", ran.code, ran.stderr));
-                continue;
-            }
-            if bless {
-                fs::write(&path, &ran.stdout).unwrap();
-            }
-            match fs::read_to_string(&path) {
-                Err(error) => failures.push(format!("{shown}: {error} (BLESS=1 writes it)")),
-                Ok(expected) if expected != ran.stdout => {
-                    failures.push(format!("{shown} (- golden, + now):"));
-                    failures.extend(difference(&expected, &ran.stdout));
+        let mut digests = String::new();
+        for (golden, arguments) in GOLDENS.iter().chain(DIGESTS) {
+            let whole = GOLDENS.iter().any(|(kept, _)| kept == golden);
+            match output(folder, name, arguments) {
+                Err(reason) => failures.push(format!("{}: {golden}: {reason}", fixture.display())),
+                Ok(now) if whole => compare(&folder.join(golden), &now, &mut failures),
+                Ok(now) => {
+                    let checksum = crc32fast::hash(&now);
+                    writeln!(digests, "{checksum:08x} {:>8} {golden}", now.len()).unwrap();
                 }
-                Ok(_) => {}
             }
         }
+        compare(&folder.join("digests.txt"), digests.as_bytes(), &mut failures);
     }
     assert!(failures.is_empty(), "\n{}\n", failures.join("\n"));
 }

@@ -275,3 +275,34 @@ fn the_report_tells_what_the_capture_itself_cost() {
     assert_eq!((&file["seen"], &file["cost"]["cpu_ns_per_event"]), (&4.into(), &3000.0.into()));
     assert_eq!(file["cost"]["programs"][0]["ns_per_run"], 400.0);
 }
+
+#[test]
+fn a_report_can_be_about_some_requests() {
+    let folder = tempfile::tempdir().unwrap();
+    shop(folder.path(), "run.parquet");
+    let requests = |options: &[&str]| {
+        let json = stdout(folder.path(), &[&["run.parquet", "--format", "json"], options].concat());
+        let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+        report["requests"].as_u64().unwrap()
+    };
+    assert_eq!(requests(&[]), 12);
+    assert_eq!(requests(&["--from", "+850ms"]), 3);
+    assert_eq!(requests(&["--from", "2026-01-05T10:00:00.85Z", "--to", "+960ms"]), 2);
+    assert_eq!(requests(&["--service", "other"]), 0);
+    assert_eq!(requests(&["--only-route", "/pay", "--only-route", "/gone", "--service", "shop"]), 2);
+    assert_eq!(requests(&["--where", "status >= 400 and kind = 'server'"]), 2);
+    assert_eq!(requests(&["--where", "status >= 400", "--to", "+810ms"]), 1);
+    assert_eq!(requests(&["--where", "query = 'id=1' or file <> 'run.parquet'"]), 8);
+    assert_eq!(requests(&["--where", "true"]), 12);
+    let fails = |predicate: &str, reason: &str| {
+        let ran = run(folder.path(), &["run.parquet", "--where", predicate]);
+        assert_eq!(ran.code, 2, "{predicate}");
+        assert!(ran.stderr.contains(reason), "{}", ran.stderr);
+    };
+    fails("nowhere = 1", "nowhere");
+    fails("status + 1", "neither true nor false");
+    fails("status >", "Expected: an expression");
+    let ran = run(folder.path(), &["run.parquet", "--from", "noon"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("+30s"), "{}", ran.stderr);
+}

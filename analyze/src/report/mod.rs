@@ -8,11 +8,14 @@ use beyla_engine::{
     Sink,
     graph::{Call, Graph},
     red::{self, Aggregator},
-    route::{Rules, Signal},
+    route::Signal,
 };
 use beyla_schema::{arrow::requests::Source, event::Clock, request::Request};
 
-use crate::replay::{Capture, Consumer, Summary, replay_all};
+use crate::{
+    Error,
+    replay::{Consumer, Input, Summary},
+};
 
 /// What a report shows.
 #[derive(Clone, Debug)]
@@ -26,10 +29,10 @@ pub struct Report {
 }
 
 /// Replays captures into a report that lists the `top` slowest routes.
-pub fn build(captures: Vec<Capture>, rules: &Rules, top: usize) -> Report {
+pub fn build(input: &Input, top: usize) -> Result<Report, Error> {
     let mut wall = WallTime::default();
-    let files = replay_all(captures, rules, &mut wall, true);
-    Report { files, red: wall.aggregator.report(top), calls: wall.graph.calls() }
+    let files = input.replay(&mut wall, true)?;
+    Ok(Report { files, red: wall.aggregator.report(top), calls: wall.graph.calls() })
 }
 
 /// An aggregator that is told wall time: the monotonic clocks of two hosts, or of two boots, have nothing to do

@@ -14,7 +14,10 @@ use beyla_engine::{
 use beyla_schema::request::Request;
 use serde::Serialize;
 
-use crate::replay::{Capture, Consumer, Summary, replay_all};
+use crate::{
+    Error,
+    replay::{Consumer, Input, Summary},
+};
 
 /// Bytes of routes and examples that are kept by name, of all services and rules together.
 const MAX_BYTES: usize = 64 << 20;
@@ -97,9 +100,10 @@ struct Comparing {
     left: usize,
 }
 
-/// Replays captures and tries the path as it is, the heuristic, low cardinality, the wildcard, and `given` if it has
-/// patterns. Of every service and rule the `top` routes are told.
-pub fn compare(captures: Vec<Capture>, given: &Rules, top: usize) -> Comparison {
+/// Replays captures and tries the path as it is, the heuristic, low cardinality, the wildcard, and the rules of the input
+/// if they have patterns. Of every service and rule the `top` routes are told.
+pub fn compare(input: &Input, top: usize) -> Result<Comparison, Error> {
+    let given = &input.rules;
     let candidate = |unmatched: Unmatched| {
         let rules = Rules { patterns: Vec::new(), unmatched, ..given.clone() };
         Candidate { name: unmatched.as_str(), routes: Routes::new(rules) }
@@ -112,8 +116,8 @@ pub fn compare(captures: Vec<Capture>, given: &Rules, top: usize) -> Comparison 
         candidates.push(Candidate { name: "given", routes: Routes::new(given.clone()) });
     }
     let mut comparing = Comparing { candidates, services: HashMap::new(), left: MAX_BYTES };
-    let files = replay_all(captures, given, &mut comparing, true);
-    Comparison { files, services: comparing.services(top) }
+    let files = input.replay(&mut comparing, true)?;
+    Ok(Comparison { files, services: comparing.services(top) })
 }
 
 impl Sink for Comparing {

@@ -2,7 +2,7 @@
 //! the Parquet scan of [`events_table`](super::events_table). Every scan reads all files from beginning to end on a
 //! thread of its own, and hands batches over a bounded channel.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{RecordBatchOptions, new_null_array},
@@ -24,7 +24,10 @@ use datafusion::{
 };
 use tokio::sync::mpsc::Sender;
 
-use crate::{Error, replay::Capture};
+use crate::{
+    Error,
+    replay::{Capture, Input},
+};
 
 /// Batches that may wait for the query.
 const WAITING: usize = 4;
@@ -32,12 +35,12 @@ const WAITING: usize = 4;
 /// The files to read.
 #[derive(Clone, Debug)]
 pub(super) struct EventsStream {
-    paths: Arc<[PathBuf]>,
+    input: Arc<Input>,
 }
 
 impl EventsStream {
-    pub(super) fn new(paths: Arc<[PathBuf]>) -> Self {
-        Self { paths }
+    pub(super) fn new(input: Arc<Input>) -> Self {
+        Self { input }
     }
 }
 
@@ -62,7 +65,7 @@ impl TableProvider for EventsStream {
             Some(projection) => Arc::new(schema().project(projection)?),
             None => schema(),
         };
-        let scan = Arc::new(Scan { paths: Arc::clone(&self.paths), schema: Arc::clone(&schema) });
+        let scan = Arc::new(Scan { input: Arc::clone(&self.input), schema: Arc::clone(&schema) });
         Ok(Arc::new(StreamingTableExec::try_new(schema, vec![scan], None, None, false, limit)?))
     }
 }
@@ -70,7 +73,7 @@ impl TableProvider for EventsStream {
 /// One scan of the table.
 #[derive(Clone, Debug)]
 struct Scan {
-    paths: Arc<[PathBuf]>,
+    input: Arc<Input>,
     /// The columns asked for.
     schema: SchemaRef,
 }
@@ -91,7 +94,7 @@ impl PartitionStream for Scan {
 impl Scan {
     fn read(&self, batches: &Sender<Result<RecordBatch>>) -> Result<()> {
         let external = |error: Error| DataFusionError::External(error.into());
-        for path in &*self.paths {
+        for path in &self.input.files {
             let mut capture = Capture::open_whole(path).map_err(external)?;
             let damaged = |error| external(Error::File { file: path.display().to_string(), error });
             while let Some(batch) = capture.next_record_batch().map_err(damaged)? {

@@ -12,11 +12,9 @@ use std::{
     any::Any,
     io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use beyla_engine::route::Rules;
 use beyla_schema::arrow::{events, requests};
 use datafusion::{
     catalog::TableProvider,
@@ -34,7 +32,7 @@ use self::{
 use crate::{
     Error,
     parts::recordings,
-    replay::{Capture, Nothing, Summary, replay_all},
+    replay::{Input, Nothing, Summary, replay_all},
 };
 
 /// What the longest scan so far found the files to hold.
@@ -55,36 +53,33 @@ pub struct Show {
 pub struct Session {
     context: SessionContext,
     runtime: Runtime,
-    paths: Arc<[PathBuf]>,
-    rules: Arc<Rules>,
+    input: Arc<Input>,
     findings: Findings,
     show: Show,
 }
 
 impl Session {
-    /// Opens every file once, so that what cannot be read is known before the first query. Routes are found by `rules`.
-    pub fn new(paths: &[PathBuf], rules: Rules, show: Show) -> Result<Self, Error> {
-        let open = |path: &PathBuf| Ok((path.clone(), Capture::open(path)?));
-        let captures = paths.iter().map(open).collect::<Result<Vec<_>, Error>>()?;
+    /// Opens every file once, so that what cannot be read is known before the first query.
+    pub fn new(input: Input, show: Show) -> Result<Self, Error> {
+        let captures: Vec<_> = input.files.iter().cloned().zip(input.captures()?).collect();
         let unfinished = captures.iter().any(|(_, capture)| capture.unfinished());
         let recordings = recordings(captures, |(_, capture)| capture.metadata());
-        let paths: Arc<[PathBuf]> = recordings.into_iter().flatten().map(|(path, _)| path).collect();
-        let (rules, findings) = (Arc::new(rules), Findings::default());
+        let files = recordings.into_iter().flatten().map(|(path, _)| path).collect();
+        let (input, findings) = (Arc::new(Input { files, ..input }), Findings::default());
         let config = SessionConfig::new().with_target_partitions(1).with_information_schema(true);
         let context = SessionContext::new_with_config(config);
-        let requests =
-            RequestsTable::new(Arc::clone(&paths), Arc::clone(&rules), Arc::clone(&findings), show.progress);
+        let requests = RequestsTable::new(Arc::clone(&input), Arc::clone(&findings), show.progress);
         context.register_table("requests", Arc::new(requests))?;
         let events: Arc<dyn TableProvider> = if unfinished {
-            Arc::new(EventsStream::new(Arc::clone(&paths)))
+            Arc::new(EventsStream::new(Arc::clone(&input)))
         } else {
-            Arc::new(EventsTable::new(&paths)?)
+            Arc::new(EventsTable::new(&input.files)?)
         };
         context.register_table("events", events)?;
         // Plans run on the calling thread and replays on one of the blocking pool; the worker is there to see
         // Ctrl-C while both are busy.
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        Ok(Self { context, runtime, paths, rules, findings, show })
+        Ok(Self { context, runtime, input, findings, show })
     }
 
     /// Runs the statements of `sql`, separated by semicolons, and writes their results.
@@ -106,11 +101,10 @@ impl Session {
     /// What every file holds: found by the queries, or by one more replay.
     pub fn summaries(&self) -> Result<Vec<Summary>, Error> {
         let found = self.findings();
-        if found.len() == self.paths.len() {
+        if found.len() == self.input.files.len() {
             return Ok(found);
         }
-        let captures = self.paths.iter().map(|path| Capture::open(path)).collect::<Result<_, _>>()?;
-        Ok(replay_all(captures, &self.rules, &mut Nothing, true))
+        Ok(replay_all(self.input.captures()?, &self.input.rules, &mut Nothing, true))
     }
 
     /// Runs statements one after the other, and counts the rows of their results.

@@ -1,13 +1,10 @@
 //! The `requests` table: every scan replays the files on a thread of its own and hands batches over a bounded
 //! channel. Only the columns asked for are built, and only as many rows as are asked for.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, PoisonError},
-};
+use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
-use beyla_engine::{Sink, route::Rules};
+use beyla_engine::Sink;
 use beyla_schema::{
     arrow::requests::{Builder, Source, schema},
     request::Request,
@@ -27,7 +24,7 @@ use datafusion::{
 use tokio::sync::mpsc::Sender;
 
 use super::Findings;
-use crate::replay::{Capture, Consumer, replay_all};
+use crate::replay::{Consumer, Input};
 
 /// Rows of a batch: enough to amortise the work per batch, few enough to come soon.
 const BATCH_ROWS: usize = 8 * 1024;
@@ -38,15 +35,14 @@ const WAITING: usize = 4;
 /// The files to replay.
 #[derive(Clone, Debug)]
 pub(super) struct RequestsTable {
-    paths: Arc<[PathBuf]>,
-    rules: Arc<Rules>,
+    input: Arc<Input>,
     findings: Findings,
     progress: bool,
 }
 
 impl RequestsTable {
-    pub(super) fn new(paths: Arc<[PathBuf]>, rules: Arc<Rules>, findings: Findings, progress: bool) -> Self {
-        Self { paths, rules, findings, progress }
+    pub(super) fn new(input: Arc<Input>, findings: Findings, progress: bool) -> Self {
+        Self { input, findings, progress }
     }
 }
 
@@ -102,13 +98,11 @@ impl PartitionStream for Scan {
 
 impl Scan {
     fn replay(self, batches: Sender<Result<RecordBatch>>) -> Result<()> {
-        let captures: Vec<_> = self.table.paths.iter().map(|path| Capture::open(path)).collect();
-        let captures = captures.into_iter().collect::<std::result::Result<Vec<_>, _>>();
-        let captures = captures.map_err(|error| DataFusionError::External(error.into()))?;
         let builder = Builder::new(Source::default(), self.projection.as_deref())?;
         let left = self.limit.unwrap_or(usize::MAX);
         let mut rows = Rows { projection: self.projection, builder, left, batches, result: Ok(true) };
-        let summaries = replay_all(captures, &self.table.rules, &mut rows, self.table.progress);
+        let summaries = self.table.input.replay(&mut rows, self.table.progress);
+        let summaries = summaries.map_err(|error| DataFusionError::External(error.into()))?;
         rows.flush();
         let mut findings = self.table.findings.lock().unwrap_or_else(PoisonError::into_inner);
         // A scan that was stopped knows of the first files only.

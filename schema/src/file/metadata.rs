@@ -147,6 +147,11 @@ impl Metadata {
         u64::from_str_radix(&self.capture_id, 16).unwrap_or(0)
     }
 
+    /// When the capture began, wall nanoseconds; 0 when it does not tell.
+    pub fn began_ns(&self) -> i64 {
+        self.clocks.first().map_or(0, |sample| sample.realtime_ns)
+    }
+
     /// Turns event time into wall time, by the first clock sample.
     pub fn clock(&self) -> Clock {
         self.clocks.first().map_or(Clock::default(), ClockSample::clock)

@@ -1,0 +1,126 @@
+//! The command line: what is accepted, and the calls of the library it is turned into. A file per command; nothing is
+//! decided here that the library could decide.
+
+mod filter;
+mod generate;
+mod input;
+mod replay;
+mod routes;
+mod routing;
+pub(crate) mod status;
+pub(crate) mod terminal;
+mod validate;
+mod values;
+
+use std::{io::Write, process::ExitCode};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use self::{
+    filter::Filter,
+    generate::Generate,
+    replay::Replay,
+    routes::Routes,
+    terminal::{Color, Terminal},
+    validate::Validate,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  beyla-analyze run.parquet                        rate, errors and durations
+  beyla-analyze run.parquet --format json          the same for programs
+  beyla-analyze run.parquet --sql                  a prompt; \\d lists tables and columns
+  beyla-analyze run.parquet --traces | head        one line per request
+  beyla-analyze run.parquet --traces=json          one JSON object per request
+  beyla-analyze run.parquet --prometheus           metrics of the whole run
+  beyla-analyze run.parquet --prometheus --step 15s    as they were every 15 seconds, to load into Prometheus
+  beyla-analyze run.parquet --route '/users/{id}' --route '/static/*' --unmatched wildcard
+  beyla-analyze run.parquet --config beyla.yml     the same from a file with Beyla's keys
+  beyla-analyze run.parquet --from +10s --where 'status >= 500'    of some requests
+
+  beyla-analyze run.parquet --sql \"
+    select route, count(*) as n, approx_percentile_cont(duration_ms, 0.95) as p95
+    from requests where kind = 'server' group by route order by p95 desc limit 5\"
+  beyla-analyze a.parquet b.parquet --sql 'select * from requests' --format ndjson
+  beyla-analyze run.parquet --sql --format csv < queries.sql
+  beyla-analyze routes run.parquet                 which route rules would give how many routes
+  beyla-analyze validate run.parquet               is it what the format says
+  beyla-analyze filter run.parquet -o shared.parquet --redact
+
+A file that is called like a command is given as ./validate.
+
+Exit status:
+  0  fine
+  2  wrong usage, or input that cannot be read
+  3  with --strict: the capture is not complete
+
+Data goes to stdout, everything else to stderr.";
+
+/// Replays captures of beyla-capture: reports, SQL, metrics, traces.
+///
+/// Every request in the files is paired again from the recorded bytes, by the same engine as during the
+/// capture. The same files always give the same output.
+#[derive(Debug, Parser)]
+#[command(
+    name = "beyla-analyze",
+    version,
+    override_usage = "beyla-analyze [OPTIONS] <FILE>...\n       beyla-analyze <COMMAND>",
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true,
+    after_help = EXAMPLES,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    replay: Replay,
+
+    /// Write the manual page or completions for a shell
+    #[arg(long, value_name = "WHAT", exclusive = true)]
+    generate: Option<Generate>,
+
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
+    color: Color,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Routes(Routes),
+    Validate(Validate),
+    Filter(Filter),
+}
+
+/// Does what the command line asks for. Ends the process when that is nothing: wrong usage, `--help`.
+pub(crate) fn run() -> anyhow::Result<ExitCode> {
+    let Cli { replay, generate, color, command } = Cli::parse();
+    let mut terminal = Terminal::new(color);
+    let code = match (generate, command) {
+        (Some(what), _) => {
+            generate::generate(what, &mut terminal.out).context("cannot write")?;
+            ExitCode::SUCCESS
+        }
+        (None, None) => replay.run(&mut terminal)?,
+        (None, Some(Command::Routes(routes))) => routes.run(&mut terminal)?,
+        (None, Some(Command::Validate(validate))) => validate.run(&mut terminal)?,
+        (None, Some(Command::Filter(filter))) => filter.run()?,
+    };
+    terminal.out.flush()?;
+    Ok(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

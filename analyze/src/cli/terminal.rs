@@ -34,8 +34,8 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    pub(crate) fn new(color: Color) -> Self {
-        ColorChoice::from(color).write_global();
+    pub(crate) fn new(when: Color) -> Self {
+        ColorChoice::from(when).write_global();
         let colour = AutoStream::choice(&stdout()) != ColorChoice::Never;
         Self { out: io::BufWriter::new(stdout().lock()), colour }
     }

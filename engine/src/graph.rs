@@ -12,10 +12,13 @@ use serde::Serialize;
 
 use crate::Sink;
 use crate::intern::Interner;
-use crate::red::percentile_ms;
+use crate::red::{Latencies, milliseconds};
 
 /// Callers and addresses that are told apart; calls of further ones have no callee.
 const MAX_EDGES: usize = 10_000;
+
+/// Durations of one caller and address that are kept as they are.
+const KEPT: usize = 16_384;
 
 /// Collects calls.
 #[derive(Debug, Default)]
@@ -31,7 +34,7 @@ pub struct Graph {
 struct Edge {
     requests: u64,
     errors: u64,
-    durations: Vec<u64>,
+    durations: Latencies,
 }
 
 /// The calls of one service to another.
@@ -67,7 +70,10 @@ impl Sink for Graph {
                 let edge = self.edges.entry((service, server.filter(|_| !full))).or_default();
                 edge.requests += 1;
                 edge.errors += u64::from(request.error);
-                edge.durations.extend(request.duration_ns);
+                if edge.durations.kept() >= KEPT {
+                    edge.durations.count_in_steps();
+                }
+                request.duration_ns.into_iter().for_each(|ns| edge.durations.add(ns));
             }
         }
     }
@@ -84,19 +90,19 @@ impl Graph {
             let sum = merged.entry((self.services.text(caller), callee)).or_default();
             sum.requests += edge.requests;
             sum.errors += edge.errors;
-            sum.durations.extend_from_slice(&edge.durations);
+            sum.durations.add_all(&edge.durations);
         }
         let mut calls: Vec<Call> = merged
             .into_iter()
-            .map(|((caller, callee), Edge { requests, errors, mut durations })| {
-                durations.sort_unstable();
+            .map(|((caller, callee), Edge { requests, errors, durations })| {
+                let durations = durations.sorted();
                 Call {
                     caller: caller.to_owned(),
                     callee,
                     requests,
                     errors,
-                    p50_ms: percentile_ms(&durations, 50),
-                    p95_ms: percentile_ms(&durations, 95),
+                    p50_ms: milliseconds(durations.percentile(50)),
+                    p95_ms: milliseconds(durations.percentile(95)),
                 }
             })
             .collect();

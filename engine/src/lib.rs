@@ -8,6 +8,7 @@
 //! The rules of pairing are in `docs/pairing.md`, those of the numbers in `docs/metrics.md`.
 
 mod connection;
+pub mod durations;
 mod engine;
 mod exchange;
 #[cfg(any(test, fuzzing))]

@@ -3,7 +3,6 @@
 //! A [`Window`] takes the requests that the engine settles and gives a [`Snapshot`] of the last seconds. A [`View`] draws
 //! it, together with [`Facts`] about the capture; [`run`] owns the terminal and the keys, on a thread of its own.
 
-mod durations;
 mod table;
 mod terminal;
 mod view;

@@ -8,11 +8,9 @@ use std::{
     ops::RangeInclusive,
 };
 
-use beyla_engine::Sink;
+use beyla_engine::{Sink, durations::Durations};
 use beyla_schema::request::{Kind, Request};
 use rustc_hash::FxHashMap;
-
-use super::durations::Durations;
 
 /// Routes that are told apart at a time.
 const MAX_ROUTES: usize = 2000;
@@ -22,6 +20,9 @@ const MAX_NAME: usize = 256;
 
 /// Seconds of the history of rates.
 const HISTORY: u64 = 60;
+
+/// Durations of a route and second that are kept as they are.
+const KEPT: usize = 2048;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -75,7 +76,7 @@ pub struct Window {
 struct Slot {
     requests: u64,
     errors: u64,
-    durations: Durations,
+    durations: Durations<6>,
     last_status: Option<u32>,
 }
 
@@ -148,6 +149,9 @@ impl Sink for Window {
         if let Some(slot) = route.at(second) {
             slot.requests += 1;
             slot.errors += u64::from(request.error);
+            if slot.durations.kept() >= KEPT {
+                slot.durations.count_in_steps();
+            }
             request.duration_ns.into_iter().for_each(|ns| slot.durations.add(ns));
             let status = request.rpc_status.or(request.status.map(u32::from));
             slot.last_status = status.or(slot.last_status);
@@ -214,15 +218,16 @@ fn row<'a>(name: Option<&Name>, slots: impl Iterator<Item = &'a Slot>, length: f
         total.durations.add_all(&slot.durations);
         total.last_status = slot.last_status.or(total.last_status);
     }
-    let quantiles = total.durations.quantiles();
+    let max_ns = total.durations.max();
+    let durations = total.durations.sorted();
     (total.requests > 0).then(|| Row {
         name: name.cloned(),
         requests: total.requests,
         rate: total.requests as f64 / length,
         errors: total.errors,
-        p50_ns: quantiles.map(|of| of.p50),
-        p99_ns: quantiles.map(|of| of.p99),
-        max_ns: quantiles.map(|of| of.max),
+        p50_ns: durations.percentile(50),
+        p99_ns: durations.percentile(99),
+        max_ns,
         last_status: total.last_status,
     })
 }

@@ -8,6 +8,7 @@
 pub mod config;
 pub mod export;
 pub mod filter;
+mod markdown;
 mod parts;
 pub mod progress;
 pub mod replay;

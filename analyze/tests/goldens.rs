@@ -17,6 +17,8 @@ use std::{
 /// What is kept beside a fixture, and the arguments that make it.
 const GOLDENS: &[(&str, &[&str])] = &[
     ("report.txt", &["--color", "never"]),
+    ("report.md", &["--format", "markdown"]),
+    ("report.json", &["--format", "json"]),
     ("requests.ndjson", &["--sql", "select * from requests", "--format", "ndjson"]),
     ("metrics.prom", &["--prometheus"]),
     ("traces.txt", &["--traces=text"]),

@@ -64,7 +64,9 @@ impl<const BITS: u32> Durations<BITS> {
     /// Counts them from now on, and those that were kept.
     pub fn count_in_steps(&mut self) {
         let steps = self.steps.get_or_insert_default();
-        mem::take(&mut self.kept).into_iter().for_each(|ns| steps.add(step::<BITS>(ns), 1));
+        for ns in mem::take(&mut self.kept) {
+            steps.add(step::<BITS>(ns), 1);
+        }
     }
 
     /// How many there are.

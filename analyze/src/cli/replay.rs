@@ -15,6 +15,7 @@ use beyla_analyze::{
 };
 use beyla_engine::{
     prometheus::{MAX_SERIES, Names},
+    red::{Dimension, DimensionError},
     trace_line::{Form, FormError},
 };
 use clap::{Args, CommandFactory, ValueEnum, error::ErrorKind};
@@ -39,9 +40,14 @@ pub(crate) struct Replay {
     #[command(flatten)]
     input: InputOptions,
 
-    /// How to show it: text or json for the report, table, csv, json or ndjson for --sql
+    /// How to show it: text, markdown or json for the report, table, csv, json or ndjson for --sql
     #[arg(long, value_name = "FORMAT")]
     format: Option<AnyFormat>,
+
+    /// Instead of the tables by route and status, one by these columns of `requests`, such as status or
+    /// service,client_address
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',', value_parser = dimension)]
+    by: Vec<Dimension>,
 
     /// Rows that each table of the report shows
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -92,6 +98,8 @@ struct Mode {
 enum AnyFormat {
     /// The report for people
     Text,
+    /// The report for a pull request
+    Markdown,
     /// Aligned columns
     Table,
     /// Comma-separated values under a header; null is empty
@@ -109,6 +117,10 @@ enum MetricNames {
     /// The names of the first public beta of Beyla, which dashboard 19077 reads
     #[value(name = "beyla-2023")]
     Beyla2023,
+}
+
+fn dimension(text: &str) -> Result<Dimension, DimensionError> {
+    text.parse()
 }
 
 fn form(text: &str) -> Result<Form, FormError> {
@@ -154,21 +166,28 @@ impl Replay {
     }
 
     fn report(self, format: Option<AnyFormat>, terminal: &mut Terminal) -> anyhow::Result<ExitCode> {
-        let Self { input, files, top, strict, .. } = self;
+        let Self { input, files, by, top, strict, .. } = self;
         let (input, _) = input.of(files)?;
-        match format {
+        let build = || report::build(&input, by, top);
+        let (report, warn) = match format {
             None | Some(AnyFormat::Text) => {
-                let report = report::build(&input, top)?;
+                let report = build()?;
                 terminal.text(&report::text::render(&report, top, Terminal::width()))?;
-                Ok(status::of(terminal, &report.files, Warn::Failures, strict)?)
+                (report, Warn::Failures)
+            }
+            Some(AnyFormat::Markdown) => {
+                let report = build()?;
+                terminal.out.write_all(report::markdown::render(&report, top).as_bytes())?;
+                (report, Warn::Failures)
             }
             Some(AnyFormat::Json) => {
-                let report = report::build(&input, top)?;
+                let report = build()?;
                 terminal.out.write_all(report::json::render(&report).as_bytes())?;
-                Ok(status::of(terminal, &report.files, Warn::Always, strict)?)
+                (report, Warn::Always)
             }
-            Some(_) => refuse("the report", "text or json; the other formats are for --sql"),
-        }
+            Some(_) => refuse("the report", "text, markdown or json; the other formats are for --sql"),
+        };
+        Ok(status::of(terminal, &report.files, warn, strict)?)
     }
 
     fn sql(
@@ -182,7 +201,9 @@ impl Replay {
             Some(AnyFormat::Csv) => Format::Csv,
             Some(AnyFormat::Json) => Format::Json,
             Some(AnyFormat::Ndjson) => Format::Ndjson,
-            Some(AnyFormat::Text) => refuse("the result of --sql", "table, csv, json or ndjson"),
+            Some(AnyFormat::Text | AnyFormat::Markdown) => {
+                refuse("the result of --sql", "table, csv, json or ndjson")
+            }
         };
         let (input, _) = self.input.of(self.files)?;
         let progress = format == Format::Table || !Terminal::is_terminal();

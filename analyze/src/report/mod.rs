@@ -1,13 +1,15 @@
 //! The RED report: rate, errors and durations of every request in the files, under a head that says how
-//! complete the files are. [`text`] shows it to people, [`json`] to programs.
+//! complete the files are. [`text`] shows it to people, [`markdown`] to people who review a change, [`json`] to programs.
 
 pub mod json;
+pub mod markdown;
+mod sparkline;
 pub mod text;
 
 use beyla_engine::{
     Sink,
     graph::{Call, Graph},
-    red::{self, Aggregator},
+    red::{self, Aggregator, Dimension},
     route::Signal,
 };
 use beyla_schema::{arrow::requests::Source, event::Clock, request::Request};
@@ -28,9 +30,9 @@ pub struct Report {
     pub calls: Vec<Call>,
 }
 
-/// Replays captures into a report that lists the `top` slowest routes.
-pub fn build(input: &Input, top: usize) -> Result<Report, Error> {
-    let mut wall = WallTime::default();
+/// Replays captures into a report that lists the `top` slowest routes, with a table `by` these if there are any.
+pub fn build(input: &Input, by: Vec<Dimension>, top: usize) -> Result<Report, Error> {
+    let mut wall = WallTime { aggregator: Aggregator::default().by(by), ..WallTime::default() };
     let files = input.replay(&mut wall, true)?;
     Ok(Report { files, red: wall.aggregator.report(top), calls: wall.graph.calls() })
 }

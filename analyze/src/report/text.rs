@@ -7,7 +7,10 @@ use beyla_engine::graph::Call;
 use beyla_engine::red::{Row, Side};
 use beyla_schema::file::ProgramCost;
 
-use super::Report;
+use super::{
+    Report,
+    sparkline::{Line, Lines},
+};
 use crate::{
     replay::Summary,
     table::{Align, BOLD, Cell, DIM, Table, paint, printable},
@@ -17,9 +20,19 @@ use crate::{
 /// Columns of the report where no terminal sets another number.
 pub const WIDTH: usize = 120;
 
+/// The most blocks of a line over time.
+const BLOCKS: usize = 60;
+
+/// Columns of such a line that are no blocks: its label and its numbers.
+const BESIDE: usize = 60;
+
 const BAD: Style = AnsiColor::Red.on_default();
 const WARN: Style = AnsiColor::Yellow.on_default();
 const GOOD: Style = AnsiColor::Green.on_default();
+
+/// What is said where there were too many durations to keep.
+pub(super) const NEARLY: &str =
+    "Percentiles are within 0.1 % of the exact ones: there are too many durations to keep them all.";
 
 /// The report as text with ANSI styles, `width` columns wide; tables show their first `top` rows.
 pub fn render(report: &Report, top: usize, width: usize) -> String {
@@ -40,6 +53,11 @@ pub fn render(report: &Report, top: usize, width: usize) -> String {
     if red.requests == 0 {
         out.push('\n');
         paint(&mut out, BOLD, "no requests");
+        out.push('\n');
+    }
+    if !red.exact {
+        out.push('\n');
+        paint(&mut out, DIM, NEARLY);
         out.push('\n');
     }
     out
@@ -192,17 +210,33 @@ fn render_side(out: &mut String, title: &str, side: &Side, top: usize, width: us
         durations.iter().filter_map(|(name, ms)| Some(format!("{name} {}", duration((*ms)?)))).collect();
     let durations = if durations.is_empty() { "not known".to_owned() } else { durations.join("   ") };
     field(out, "duration", plain, &durations);
+    if let Some(lines) = Lines::of(&side.timeline, width.saturating_sub(BESIDE).min(BLOCKS)) {
+        out.push('\n');
+        for (label, line) in over_time(&lines, total.errors > 0) {
+            field(out, label, if label == "errors" { BAD } else { plain }, &line);
+        }
+    }
 
     // One table for all groupings, so that their columns stand below each other.
     let mut table = Table::new([Align::Left].into_iter().chain([Align::Right; 9]));
     let several_services = side.by_service.len() > 1;
+    if let Some(breakdown) = &side.breakdown {
+        let values = |row: &Row| {
+            let values = row.group.iter().flatten().map(|value| name(value.as_deref()));
+            Cell::new(&values.collect::<Vec<_>>().join(" "))
+        };
+        let title = format!("by {}", breakdown.by.join(", "));
+        group(&mut table, &title, ["group", "groups"], &breakdown.rows, top, values);
+        table.render(out, 2, width);
+        return;
+    }
     if several_services {
-        let service = |row: &Row| Cell::new(text(row.service.as_deref()));
+        let service = |row: &Row| Cell::new(name(row.service.as_deref()));
         group(&mut table, "by service", ["service", "services"], &side.by_service, top, service);
     }
     let route = |row: &Row| {
-        let service = if several_services { text(row.service.as_deref()) } else { "" };
-        Cell::new([service, text(row.method.as_deref()), text(row.route.as_deref())].join(" ").trim_start())
+        let service = if several_services { name(row.service.as_deref()) } else { "" };
+        Cell::new([service, name(row.method.as_deref()), name(row.route.as_deref())].join(" ").trim_start())
     };
     group(&mut table, "by route", ["route", "routes"], &side.by_route, top, route);
     group(&mut table, "by status", ["status", "statuses"], &side.by_status, top, status);
@@ -213,8 +247,22 @@ fn render_side(out: &mut String, title: &str, side: &Side, top: usize, width: us
     table.render(out, 2, width);
 }
 
-fn text(name: Option<&str>) -> &str {
+/// What is shown where a name is not known.
+pub(super) fn name(name: Option<&str>) -> &str {
     name.unwrap_or("-")
+}
+
+/// Rate, errors if there are `any`, and 99th percentile over time, each with its label.
+pub(super) fn over_time(lines: &Lines, any: bool) -> impl Iterator<Item = (&'static str, String)> {
+    let Lines { step, rate, errors, p99 } = lines;
+    let line = |Line { blocks, min, max }: &Line, show: &dyn Fn(f64) -> String, unit: &str| {
+        format!("{blocks}  {} to {}{unit}", show(*min), show(*max))
+    };
+    let step = format!(" per second, {} each", duration(step * 1e3));
+    let rate = Some(("rate", line(rate, &three_digits, &step)));
+    let errors = any.then(|| ("errors", line(errors, &percent, "")));
+    let p99 = (p99.max > 0.0).then(|| ("p99", line(p99, &duration, "")));
+    [rate, errors, p99].into_iter().flatten()
 }
 
 /// Who calls whom.
@@ -232,7 +280,7 @@ fn calls(out: &mut String, calls: &[Call], top: usize, width: usize) {
     for call in calls.iter().take(top) {
         let caller = if call.caller.is_empty() { "-" } else { &call.caller };
         table.push(vec![
-            Cell::new(&format!("{caller} -> {}", text(call.callee.as_deref()))),
+            Cell::new(&format!("{caller} -> {}", name(call.callee.as_deref()))),
             Cell::new(&count(call.requests)),
             errors(call.errors, call.errors as f64 / call.requests as f64),
             milliseconds(call.p50_ms),
@@ -244,16 +292,19 @@ fn calls(out: &mut String, calls: &[Call], top: usize, width: usize) {
 }
 
 fn status(row: &Row) -> Cell {
-    if let Some(status) = row.rpc_status {
-        return Cell::new(&format!("grpc {status}")).styled(if status == 0 { Style::new() } else { BAD });
-    }
-    match row.status {
-        Some(status) => Cell::new(&status.to_string()).styled(match status {
-            500.. => BAD,
-            400.. => WARN,
-            _ => Style::new(),
-        }),
-        None => Cell::new("none"),
+    Cell::new(&status_name(row)).styled(match (row.rpc_status, row.status) {
+        (Some(1..), _) | (None, Some(500..)) => BAD,
+        (None, Some(400..)) => WARN,
+        _ => Style::new(),
+    })
+}
+
+/// What a status is called.
+pub(super) fn status_name(row: &Row) -> String {
+    match (row.rpc_status, row.status) {
+        (Some(status), _) => format!("grpc {status}"),
+        (None, Some(status)) => status.to_string(),
+        (None, None) => "none".to_owned(),
     }
 }
 

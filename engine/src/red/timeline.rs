@@ -62,6 +62,7 @@ pub struct Bucket {
     pub p99_ms: Option<f64>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn rfc3339<S: Serializer>(ns: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     let time = Timestamp::from_nanosecond((*ns).into()).ok();
     time.map(|time| format!("{time:.3}")).serialize(serializer)

@@ -1,0 +1,43 @@
+//! Markdown that shows what it is given and nothing else: text from the network cannot make markup, mention people or break
+//! out of a table.
+
+use std::fmt::Write as _;
+
+use crate::table::printable;
+
+/// Text as it is to be seen.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for char in printable(text).chars() {
+        match char {
+            '\\' | '`' | '*' | '_' | '~' | '{' | '}' | '[' | ']' | '<' | '>' | '|' | '&' | '#' | '@'
+            | '!' | '$' => {
+                // Writing to a string cannot fail.
+                let _ = write!(escaped, "&#{};", u32::from(char));
+            }
+            char => escaped.push(char),
+        }
+    }
+    escaped
+}
+
+/// Rows under titles: the first column to the left, the others to the right. Cells are Markdown.
+pub(crate) fn table(out: &mut String, titles: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+    let _ = writeln!(out, "| {} |", titles.join(" | "));
+    let rule: Vec<_> = (0..titles.len()).map(|column| if column == 0 { ":--" } else { "--:" }).collect();
+    let _ = writeln!(out, "| {} |", rule.join(" | "));
+    for row in rows {
+        let _ = writeln!(out, "| {} |", row.join(" | "));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_the_network_is_text() {
+        assert_eq!(escape("/a*b|<b>@x\n`"), "/a&#42;b&#124;&#60;b&#62;&#64;x&#92;n&#96;");
+        assert_eq!(escape("GET /users/7 é"), "GET /users/7 é");
+    }
+}

@@ -11,7 +11,7 @@ use std::{fs::File, path::PathBuf};
 use anyhow::{Context, ensure};
 use beyla_schema::{
     event::{Body, Data, Event},
-    file::{EventReader, EventWriter, Metadata, Projection, VERSION},
+    file::{Cost, EventReader, EventWriter, Metadata, Projection, VERSION},
 };
 use clap::Parser;
 
@@ -62,7 +62,9 @@ fn main() -> anyhow::Result<()> {
     }
     large.add(Body::Seen(large.seq))?;
     large.add(Body::End("duration"))?;
-    large.writer.finish(&Metadata { schema_version: VERSION, part: None, late_rows: 0, ..metadata })?;
+    let metadata =
+        Metadata { schema_version: VERSION, part: None, late_rows: 0, cost: Cost::default(), ..metadata };
+    large.writer.finish(&metadata)?;
     eprintln!("{} events on {} connections", large.rows, large.connections);
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! them anew. The binary only turns its arguments, and a file of [`config`], into calls of these.
 
 pub mod config;
+pub mod demo;
 pub mod export;
 pub mod filter;
 mod markdown;

@@ -16,7 +16,7 @@ use beyla_schema::{
 };
 
 use crate::{
-    Error,
+    Error, demo,
     parts::recordings,
     progress::Progress,
     selection::{Asked, Selected, Selection},
@@ -77,7 +77,9 @@ impl Capture {
 
     fn with_columns(path: &Path, columns: Projection) -> Result<Self, Error> {
         let file = path.display().to_string();
-        match EventReader::open_path(path, columns) {
+        let opened =
+            if demo::is_meant(path) { demo::open(columns) } else { EventReader::open_path(path, columns) };
+        match opened {
             Ok(reader) => {
                 let metadata = reader.metadata();
                 let source = Source { file, host: metadata.host.name.clone(), clock: metadata.clock() };

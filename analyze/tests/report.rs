@@ -306,3 +306,19 @@ fn a_report_can_be_about_some_requests() {
     assert_eq!(ran.code, 2);
     assert!(ran.stderr.contains("+30s"), "{}", ran.stderr);
 }
+
+#[test]
+fn the_demo_needs_no_file_and_goes_with_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = stdout(folder.path(), &["--demo"]);
+    assert!(report.starts_with("(demo)\n"), "{report}");
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/nginx-proxy/report.txt");
+    let kept = std::fs::read_to_string(fixture).unwrap();
+    assert_eq!(report.split_once('\n').unwrap().1, kept.split_once('\n').unwrap().1);
+    let count = |table: &str| {
+        let query = format!("select count(*) as n from {table}");
+        stdout(folder.path(), &["--demo", "--sql", &query, "--format", "csv"])
+    };
+    assert_eq!((count("requests"), count("events")), ("n\n225\n".to_owned(), "n\n542\n".to_owned()));
+    assert_eq!(run(folder.path(), &["--demo", "run.parquet"]).code, 2);
+}

@@ -28,6 +28,7 @@ use self::{
 
 const EXAMPLES: &str = "\
 Examples:
+  beyla-analyze --demo                             the report of a capture that comes along
   beyla-analyze run.parquet                        rate, errors and durations
   beyla-analyze run.parquet --format json          the same for programs
   beyla-analyze run.parquet --sql                  a prompt; \\d lists tables and columns

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Context;
 use beyla_analyze::{
+    demo,
     export::{self, Metrics, Output},
     report,
     sql::{Format, Session, Show},
@@ -31,8 +32,12 @@ use super::{
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
     /// Capture files; several are replayed one after the other into one answer
-    #[arg(value_name = "FILE", required_unless_present = "generate")]
+    #[arg(value_name = "FILE", required_unless_present_any = ["demo", "generate"])]
     files: Vec<PathBuf>,
+
+    /// Use a small capture that comes with the program: nginx as a proxy
+    #[arg(long, conflicts_with = "files")]
+    demo: bool,
 
     #[command(flatten)]
     mode: Mode,
@@ -150,6 +155,9 @@ fn refuse(what: &str, formats: &str) -> ! {
 
 impl Replay {
     pub(crate) fn run(mut self, terminal: &mut Terminal) -> anyhow::Result<ExitCode> {
+        if self.demo {
+            self.files = vec![demo::NAME.into()];
+        }
         match (self.mode.sql.take(), self.format) {
             (Some(query), format) => self.sql(query, format, terminal),
             (None, Some(_))

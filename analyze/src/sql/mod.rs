@@ -30,7 +30,7 @@ use self::{
     events_stream::EventsStream, events_table::EventsTable, output::Output, requests_table::RequestsTable,
 };
 use crate::{
-    Error,
+    Error, demo,
     parts::recordings,
     replay::{Input, Nothing, Summary, replay_all},
 };
@@ -62,7 +62,7 @@ impl Session {
     /// Opens every file once, so that what cannot be read is known before the first query.
     pub fn new(input: Input, show: Show) -> Result<Self, Error> {
         let captures: Vec<_> = input.files.iter().cloned().zip(input.captures()?).collect();
-        let unfinished = captures.iter().any(|(_, capture)| capture.unfinished());
+        let no_files = captures.iter().any(|(path, capture)| capture.unfinished() || demo::is_meant(path));
         let recordings = recordings(captures, |(_, capture)| capture.metadata());
         let files = recordings.into_iter().flatten().map(|(path, _)| path).collect();
         let (input, findings) = (Arc::new(Input { files, ..input }), Findings::default());
@@ -70,7 +70,7 @@ impl Session {
         let context = SessionContext::new_with_config(config);
         let requests = RequestsTable::new(Arc::clone(&input), Arc::clone(&findings), show.progress);
         context.register_table("requests", Arc::new(requests))?;
-        let events: Arc<dyn TableProvider> = if unfinished {
+        let events: Arc<dyn TableProvider> = if no_files {
             Arc::new(EventsStream::new(Arc::clone(&input)))
         } else {
             Arc::new(EventsTable::new(&input.files)?)

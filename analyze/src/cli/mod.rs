@@ -49,7 +49,7 @@ Examples:
   beyla-analyze routes run.parquet                 which route rules would give how many routes
   beyla-analyze validate run.parquet               is it what the format says
   beyla-analyze filter run.parquet -o shared.parquet --redact
-  beyla-analyze export run.parquet --to perfetto -o run.perfetto-trace
+  beyla-analyze export run.parquet --format perfetto -o run.perfetto-trace
 
 A file that is called like a command is given as ./validate.
 

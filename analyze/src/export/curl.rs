@@ -16,7 +16,7 @@ use super::{
 use crate::{
     Error,
     table::printable,
-    units::{bytes, duration, rfc3339},
+    units::{bytes, rfc3339},
 };
 
 /// A script in the making.
@@ -91,7 +91,7 @@ impl Script {
             write!(out, ", {status}")?;
         }
         if let Some(ns) = request.duration_ns {
-            write!(out, ", {}", duration(ns as f64 / 1e6))?;
+            write!(out, ", {:.3} ms", ns as f64 / 1e6)?;
         }
         if let Some(length) = body_bytes {
             write!(out, ", without its body of {}", bytes(*length))?;

@@ -1,6 +1,6 @@
 //! A Parquet file: zstd, dictionaries, and row groups small enough to be built in memory.
 
-use std::{error::Error as _, io, io::Write, mem};
+use std::{io::Write, mem};
 
 use ::parquet::{
     arrow::ArrowWriter,
@@ -61,9 +61,8 @@ impl table::Sheet for Sheet {
     }
 }
 
+/// Encoding goes into memory: that nothing can be written to it is no reason.
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` hands it over")]
 fn failed(error: ParquetError) -> Error {
-    match error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
-        Some(source) => Error::Write(source.kind().into()),
-        None => Error::Encode(error.to_string()),
-    }
+    Error::Encode(error.to_string())
 }

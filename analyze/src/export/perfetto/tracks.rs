@@ -1,25 +1,38 @@
 //! Which track a slice is on: one per connection, below one per process, and siblings where requests of a connection
 //! overlap, since slices on one track must not.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+};
 
 use beyla_schema::request::{Kind, Request};
 
 use super::message::{ProcessDescriptor, SiblingMergeBehavior, TrackDescriptor};
 
-/// Processes, and connections, that are remembered. What is forgotten gets new tracks when it comes again.
+/// Processes that are remembered. What is forgotten gets new tracks when it comes again.
 const MAX_PROCESSES: usize = 4 * 1024;
-const MAX_CONNECTIONS: usize = 64 * 1024;
+
+/// Tracks that are remembered, those of the connections that were used last.
+const MAX_LANES: usize = 64 * 1024;
+
+/// Tracks of one connection. The engine has no more requests of one waiting.
+const MAX_SIBLINGS: usize = 1024;
 
 /// The tracks so far.
 #[derive(Debug, Default)]
 pub(super) struct Tracks {
     last: u64,
     processes: BTreeMap<Process, u64>,
-    connections: HashMap<(u64, u64), Vec<Lane>>,
+    connections: HashMap<Key, Connection>,
     /// Connections by when they were last used.
-    used: BTreeMap<u64, (u64, u64)>,
+    used: BTreeMap<u64, Key>,
+    /// Tracks of all connections.
+    lanes: usize,
 }
+
+/// A connection of a process.
+type Key = (u64, u64);
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Process {
@@ -28,14 +41,19 @@ struct Process {
     service: String,
 }
 
-/// A track of a connection.
+/// The tracks of a connection.
+#[derive(Debug, Default)]
+struct Connection {
+    used: u64,
+    lanes: Vec<Lane>,
+}
+
+/// A track.
 #[derive(Debug)]
 struct Lane {
     uuid: u64,
     /// Until when it has slices.
     end_ns: u64,
-    /// When it was used, of the first lane alone.
-    used: u64,
 }
 
 impl Tracks {
@@ -52,35 +70,35 @@ impl Tracks {
     ) -> Result<u64, E> {
         let process = self.process(request, host, first_host, &mut declare)?;
         let key = (process, request.connection);
-        let now = self.used.last_key_value().map_or(0, |(last, _)| last + 1);
-        let lanes = self.connections.entry(key).or_default();
-        if let Some(first) = lanes.first_mut() {
-            self.used.remove(&first.used);
-            first.used = now;
-        }
+        let now = self.used.last_key_value().map_or(1, |(last, _)| last + 1);
+        let connection = self.connections.entry(key).or_default();
+        self.used.remove(&connection.used);
+        connection.used = now;
         self.used.insert(now, key);
-        let uuid = match lanes.iter_mut().find(|lane| lane.end_ns <= start_ns) {
-            Some(lane) => {
-                lane.end_ns = end_ns;
-                lane.uuid
-            }
-            None => {
-                self.last += 1;
-                lanes.push(Lane { uuid: self.last, end_ns, used: now });
-                declare(TrackDescriptor {
-                    uuid: self.last,
-                    name: name(request, lanes.len()),
-                    process: None,
-                    parent_uuid: Some(process),
-                    sibling_merge_behavior: SiblingMergeBehavior::None.into(),
-                })?;
-                self.last
-            }
-        };
-        if self.connections.len() > MAX_CONNECTIONS
+        let lanes = &mut connection.lanes;
+        if let Some(lane) = lanes.iter_mut().find(|lane| lane.end_ns <= start_ns) {
+            lane.end_ns = end_ns;
+            return Ok(lane.uuid);
+        }
+        if lanes.len() >= MAX_SIBLINGS {
+            self.lanes -= lanes.len();
+            lanes.clear();
+        }
+        self.last += 1;
+        let uuid = self.last;
+        lanes.push(Lane { uuid, end_ns });
+        self.lanes += 1;
+        declare(TrackDescriptor {
+            uuid,
+            name: name(request, lanes.len()),
+            process: None,
+            parent_uuid: Some(process),
+            sibling_merge_behavior: SiblingMergeBehavior::None.into(),
+        })?;
+        while self.lanes > MAX_LANES
             && let Some((_, oldest)) = self.used.pop_first()
         {
-            self.connections.remove(&oldest);
+            self.lanes -= self.connections.remove(&oldest).map_or(0, |connection| connection.lanes.len());
         }
         Ok(uuid)
     }
@@ -134,7 +152,8 @@ fn name(request: &Request<'_>, lane: usize) -> String {
         None => format!("connection {}", request.connection),
     };
     if lane > 1 {
-        name.push_str(&format!(" ({lane})"));
+        // Writing to a string cannot fail.
+        let _ = write!(name, " ({lane})");
     }
     name
 }
@@ -180,11 +199,16 @@ mod tests {
     fn what_is_forgotten_gets_new_tracks() {
         let mut tracks = Tracks::default();
         let (first, _) = track(&mut tracks, 0, (0, 10));
-        for connection in 1..=MAX_CONNECTIONS as u64 {
+        for connection in 1..=MAX_LANES as u64 {
             track(&mut tracks, connection, (0, 10));
         }
-        assert_eq!((tracks.connections.len(), tracks.used.len()), (MAX_CONNECTIONS, MAX_CONNECTIONS));
+        let known = (tracks.connections.len(), tracks.used.len(), tracks.lanes);
+        assert_eq!(known, (MAX_LANES, MAX_LANES, MAX_LANES));
         let (again, declared) = track(&mut tracks, 0, (5, 20));
         assert!(again > first && declared == ["connection 0"], "{declared:?}");
+        for _ in 0..3 * MAX_SIBLINGS {
+            track(&mut tracks, 0, (5, 20));
+        }
+        assert!(tracks.lanes <= MAX_LANES && tracks.connections[&(1, 0)].lanes.len() <= MAX_SIBLINGS);
     }
 }

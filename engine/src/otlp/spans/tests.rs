@@ -307,12 +307,12 @@ fn json_has_hexadecimal_ids_and_long_numbers_as_texts() {
         (&whole["startTimeUnixNano"], &whole["endTimeUnixNano"]),
         (&"1000900".into(), &"1001500".into())
     );
-    let link = serde_json::json!([{
+    let other = serde_json::json!([{
         "traceId": "01".repeat(16),
         "spanId": "02".repeat(8),
         "attributes": [{ "key": "beyla.link", "value": { "stringValue": "other_side" } }],
     }]);
-    assert_eq!(whole["links"], link);
+    assert_eq!(whole["links"], other);
     let fields = |span: &serde_json::Value| span.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     let part = [
         "endTimeUnixNano",

@@ -1,7 +1,7 @@
 ].sort((a, b) => a.at - b.at));
 
 // What the recording says of all requests: computed once for all virtual users.
-const [facts] = new SharedArray('facts', () => {
+const facts = new SharedArray('facts', () => {
   const ends = [];
   const durations = [];
   let most = 0;
@@ -14,14 +14,16 @@ const [facts] = new SharedArray('facts', () => {
     if (took !== null) durations.push(took);
   }
   ends.sort((a, b) => a - b);
-  recorded.forEach(({ at }, index) => {
+  let begun = 0;
+  for (const { at } of recorded) {
+    begun += 1;
     while (ends[gone] < at) gone += 1;
-    most = Math.max(most, index + 1 - gone);
-  });
+    most = Math.max(most, begun - gone);
+  }
   durations.sort((a, b) => a - b);
   const p95 = durations.length > 0 ? durations[Math.ceil(durations.length * 0.95) - 1] : null;
   return [{ first, span: last - first, most, p95 }];
-});
+})[0];
 
 const base = __ENV.BASE_URL || BASE_URL;
 const speed = Number(__ENV.SPEED || SPEED);

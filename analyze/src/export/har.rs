@@ -21,6 +21,8 @@ use crate::{Error, units::rfc3339};
 pub(super) struct Archive {
     source: Source,
     entries: bool,
+    /// One entry, so that the output is written to in large pieces.
+    buffer: Vec<u8>,
 }
 
 impl Encoder for Archive {
@@ -35,10 +37,12 @@ impl Encoder for Archive {
     }
 
     fn request(&mut self, request: &Request<'_>, out: &mut dyn Write) -> Result<(), Error> {
-        out.write_all(if self.entries { b",\n" } else { b"\n" })?;
+        self.buffer.clear();
+        self.buffer.extend_from_slice(if self.entries { b",\n" } else { b"\n" });
         self.entries = true;
-        serde_json::to_writer(out, &Entry::of(request, &self.source)).map_err(io::Error::from)?;
-        Ok(())
+        serde_json::to_writer(&mut self.buffer, &Entry::of(request, &self.source))
+            .map_err(io::Error::from)?;
+        Ok(out.write_all(&self.buffer)?)
     }
 
     fn finish(&mut self, out: &mut dyn Write) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! Requests in the formats of other tools: tables, spans, archives of HTTP, timelines, metrics, and scripts that send the
 //! requests again.
 //!
-//! A format is an [`Encoder`], in a file of its own: requests in as they end, bytes out at once, so that a file of any length
+//! A format is an `Encoder`, in a file of its own: requests in as they end, bytes out at once, so that a file of any length
 //! takes little memory. `docs/export.md` tells what each format has, and what it has not.
 
 mod arrow;

@@ -123,6 +123,13 @@ check-otlp: python
     {{ target }}/python/bin/python fixtures/check-otlp.py traces {{ target }}/otlp/traces-*.bin
     {{ target }}/python/bin/python fixtures/check-otlp.py metrics {{ target }}/otlp/metrics-*.bin
 
+# Has other readers check that exports are what docs/export.md says. Needs npm for the schema of HAR.
+check-exports *FILES="fixtures/*/*.parquet": build python
+    {{ target }}/python/bin/pip install --quiet haralyzer jsonschema perfetto prometheus_client pyarrow
+    npm install --silent --no-save --prefix {{ target }}/node har-schema@2
+    {{ target }}/python/bin/python fixtures/check-exports.py \
+        {{ bin }}/beyla-analyze {{ target }}/node/node_modules/har-schema {{ FILES }}
+
 # A Python with DuckDB and the messages of OpenTelemetry.
 [private]
 python:
@@ -141,6 +148,7 @@ ci: servers check ebpf-fresh
     BEYLA_EBPF_OBJECT={{ fresh_object }} PROBE=sys-exit just test-kernels 6.12
     just check-format
     just check-otlp
+    just check-exports
     just fuzz 5
     for metrics in fixtures/*/metrics.prom; do promtool check metrics < "$metrics"; done
     for metrics in fixtures/*/backfill.om; do blocks=$(mktemp -d); \

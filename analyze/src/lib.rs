@@ -1,7 +1,7 @@
 //! Offline analysis of capture files: the same engine as the live recorder, fed from Parquet.
 //!
 //! [`replay`] drives events from files through the engine into a consumer, of all requests or of a [`selection`]; everything else is a consumer and
-//! what is made of it: the RED report ([`report`]), tables for SQL ([`sql`]), Prometheus text and trace lines
+//! what is made of it: the RED report ([`report`]), tables for SQL ([`sql`]), the formats of other tools
 //! ([`export`]), and what route rules would make of the paths ([`routes`]). [`mod@validate`] checks files, [`filter`] writes
 //! them anew. The binary only turns its arguments, and a file of [`config`], into calls of these.
 
@@ -61,6 +61,9 @@ pub enum Error {
     /// A query that met bytes the decoders of the Parquet library could not make sense of.
     #[error("the query stopped at data that cannot be decoded: {}", one_line(.0))]
     Undecodable(String),
+    /// Requests that the library of a format cannot encode.
+    #[error("the requests cannot be encoded: {}", one_line(.0))]
+    Encode(String),
     /// The prompt failed.
     #[error("the prompt failed: {0}")]
     Prompt(String),

@@ -1,6 +1,7 @@
 //! The command line: what is accepted, and the calls of the library it is turned into. A file per command; nothing is
 //! decided here that the library could decide.
 
+mod export;
 mod filter;
 mod generate;
 mod input;
@@ -18,6 +19,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use self::{
+    export::Export,
     filter::Filter,
     generate::Generate,
     replay::Replay,
@@ -48,6 +50,7 @@ Examples:
   beyla-analyze routes run.parquet                 which route rules would give how many routes
   beyla-analyze validate run.parquet               is it what the format says
   beyla-analyze filter run.parquet -o shared.parquet --redact
+  beyla-analyze export run.parquet --format perfetto -o run.perfetto-trace
 
 A file that is called like a command is given as ./validate.
 
@@ -94,6 +97,7 @@ enum Command {
     Routes(Routes),
     Validate(Validate),
     Filter(Filter),
+    Export(Export),
 }
 
 /// Does what the command line asks for. Ends the process when that is nothing: wrong usage, `--help`.
@@ -109,6 +113,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         (None, Some(Command::Routes(routes))) => routes.run(&mut terminal)?,
         (None, Some(Command::Validate(validate))) => validate.run(&mut terminal)?,
         (None, Some(Command::Filter(filter))) => filter.run()?,
+        (None, Some(Command::Export(export))) => export.run(&mut terminal)?,
     };
     terminal.out.flush()?;
     Ok(code)

@@ -1,4 +1,4 @@
-//! Requests and metrics as OpenTelemetry messages: OTLP, encoded as protobuf.
+//! Requests and metrics as OpenTelemetry messages: OTLP, encoded as protobuf; spans as JSON too.
 //!
 //! [`Spans`] takes requests as the engine settles them, [`Metrics`] takes histograms; both give a [`Payload`], which is the
 //! body of one `POST`. Nothing is sent from here. The same requests always give the same bytes.
@@ -7,6 +7,7 @@
 
 mod attributes;
 mod grpc_status;
+mod json;
 mod message;
 pub mod metrics;
 mod resource;
@@ -15,7 +16,7 @@ mod spans;
 use prost::Message;
 
 pub use metrics::Metrics;
-pub use spans::Spans;
+pub use spans::{Spans, end_ns, name};
 
 /// What a [`Payload`] carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,9 +4,9 @@ use beyla_schema::event::Clock;
 use beyla_schema::request::{EndReason, Kind, Request, SpanId, SpanStatus, TraceId};
 use prost::Message;
 
-use super::attributes::{self, bounded};
+use super::attributes::{self, Attributes, bounded};
 use super::message::{
-    ExportTraceServiceRequest, ResourceSpans, ScopeSpans, Span, SpanKind, Status, StatusCode,
+    ExportTraceServiceRequest, Link, ResourceSpans, ScopeSpans, Span, SpanKind, Status, StatusCode,
 };
 use super::resource::{resource, scope};
 use super::{Payload, Signal};
@@ -65,6 +65,16 @@ impl Spans {
 
     /// Takes the spans out. None when there are none.
     pub fn take(&mut self) -> Option<Payload> {
+        let (items, request) = self.message()?;
+        Some(Payload { signal: Signal::Traces, items, bytes: request.encode_to_vec() })
+    }
+
+    /// Takes the spans out as JSON on one line without its end. None when there are none.
+    pub fn take_json(&mut self) -> Option<Result<Vec<u8>, serde_json::Error>> {
+        self.message().map(|(_, request)| serde_json::to_vec(&request))
+    }
+
+    fn message(&mut self) -> Option<(u64, ExportTraceServiceRequest)> {
         let items = std::mem::take(&mut self.len) as u64;
         self.bytes = 0;
         let resource_spans = self.processes.drain(..).map(|process| ResourceSpans {
@@ -72,7 +82,28 @@ impl Spans {
             scope_spans: vec![ScopeSpans { scope: Some(scope()), spans: process.spans }],
         });
         let request = ExportTraceServiceRequest { resource_spans: resource_spans.collect() };
-        (items > 0).then(|| Payload { signal: Signal::Traces, items, bytes: request.encode_to_vec() })
+        (items > 0).then_some((items, request))
+    }
+
+    /// Adds a request. Where the other side of the same exchange was captured too, `other` is the span of that, to which
+    /// this one is linked: neither is the parent of the other.
+    pub fn add(&mut self, request: &Request<'_>, other: Option<(TraceId, SpanId)>) {
+        let (trace_id, span_id) = ids(request);
+        let links = other.map(link).into_iter().collect();
+        let whole = Span { links, ..self.whole(request, trace_id, span_id) };
+        let spans = match request.queue_ns {
+            Some(1..) => waited(whole, self.wall_ns(request.start_ns), |which| {
+                trace::derived_id(trace_id, span_id, which).0.to_vec()
+            }),
+            _ => vec![whole],
+        };
+        self.len += spans.len();
+        self.bytes += spans.iter().map(Message::encoded_len).sum::<usize>();
+        let (service, pid) = (request.service, request.pid);
+        match self.processes.iter_mut().find(|known| known.pid == pid && *known.service == *service) {
+            Some(process) => process.spans.extend(spans),
+            None => self.processes.push(Process { service: service.into(), pid, spans }),
+        }
     }
 
     fn wall_ns(&self, ts_ns: u64) -> u64 {
@@ -100,6 +131,7 @@ impl Spans {
             start_time_unix_nano: self.wall_ns(started_ns),
             end_time_unix_nano: self.wall_ns(end_ns(request)),
             attributes: attributes::of(request),
+            links: Vec::new(),
             status: status(request),
         }
     }
@@ -107,22 +139,15 @@ impl Spans {
 
 impl Sink for Spans {
     fn request(&mut self, request: &Request<'_>) {
-        let (trace_id, span_id) = ids(request);
-        let whole = self.whole(request, trace_id, span_id);
-        let spans = match request.queue_ns {
-            Some(1..) => waited(whole, self.wall_ns(request.start_ns), |which| {
-                trace::derived_id(trace_id, span_id, which).0.to_vec()
-            }),
-            _ => vec![whole],
-        };
-        self.len += spans.len();
-        self.bytes += spans.iter().map(Message::encoded_len).sum::<usize>();
-        let (service, pid) = (request.service, request.pid);
-        match self.processes.iter_mut().find(|known| known.pid == pid && *known.service == *service) {
-            Some(process) => process.spans.extend(spans),
-            None => self.processes.push(Process { service: service.into(), pid, spans }),
-        }
+        self.add(request, None);
     }
+}
+
+/// To the span of the other side of the same exchange.
+fn link((trace_id, span_id): (TraceId, SpanId)) -> Link {
+    let mut attributes = Attributes::default();
+    attributes.text("beyla.link", "other_side");
+    Link { trace_id: trace_id.0.to_vec(), span_id: span_id.0.to_vec(), attributes: attributes.into() }
 }
 
 /// The spans of a request that waited until `started_ns`: the whole, the wait and the work. The work has the id of the
@@ -160,8 +185,8 @@ fn ids(request: &Request<'_>) -> (TraceId, SpanId) {
     )
 }
 
-/// The method and the route; of gRPC, the full method.
-fn name(request: &Request<'_>) -> String {
+/// The name of a span: the method and the route; of gRPC, the full method.
+pub fn name(request: &Request<'_>) -> String {
     if request.protocol.is_grpc() {
         return bounded(request.path.unwrap_or("gRPC")).to_owned();
     }
@@ -172,8 +197,9 @@ fn name(request: &Request<'_>) -> String {
     }
 }
 
-/// Last byte of the response; without one, until when it was waited for. Nothing is known of the time after a gap.
-fn end_ns(request: &Request<'_>) -> u64 {
+/// The end of a span, monotonic nanoseconds: the last byte of the response; without one, until when it was waited for. Nothing
+/// is known of the time after a gap.
+pub fn end_ns(request: &Request<'_>) -> u64 {
     request.end_ns.unwrap_or(match request.end_reason {
         EndReason::Gap => request.start_ns,
         _ => request.ended_ns.max(request.start_ns),

@@ -289,3 +289,48 @@ fn it_is_full_by_spans_and_by_bytes() {
     }
     assert!((200..400).contains(&spans.len()), "{}", spans.len());
 }
+
+#[test]
+fn json_has_hexadecimal_ids_and_long_numbers_as_texts() {
+    let mut spans = Spans::new("vm".to_owned(), Clock { offset_ns: 1_000_000 });
+    let failed = Request { span_status: SpanStatus::Error, queue_ns: Some(100), ..request() };
+    spans.add(&failed, Some((TraceId([1; 16]), SpanId([2; 8]))));
+    let line = spans.take_json().unwrap().unwrap();
+    assert!(!line.contains(&b'\n') && spans.take_json().is_none());
+    let line: serde_json::Value = serde_json::from_slice(&line).unwrap();
+    let group = &line["resourceSpans"][0];
+    assert_eq!(group["resource"]["attributes"][0]["value"]["stringValue"], "shop");
+    let [whole, wait, work] = [0, 1, 2].map(|index| &group["scopeSpans"][0]["spans"][index]);
+    assert_eq!((&whole["traceId"], &work["spanId"]), (&"07".repeat(16).into(), &"08".repeat(8).into()));
+    assert_eq!((&whole["kind"], &whole["status"]["code"]), (&2.into(), &2.into()));
+    assert_eq!(
+        (&whole["startTimeUnixNano"], &whole["endTimeUnixNano"]),
+        (&"1000900".into(), &"1001500".into())
+    );
+    let other = serde_json::json!([{
+        "traceId": "01".repeat(16),
+        "spanId": "02".repeat(8),
+        "attributes": [{ "key": "beyla.link", "value": { "stringValue": "other_side" } }],
+    }]);
+    assert_eq!(whole["links"], other);
+    let fields = |span: &serde_json::Value| span.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let part = [
+        "endTimeUnixNano",
+        "kind",
+        "name",
+        "parentSpanId",
+        "spanId",
+        "startTimeUnixNano",
+        "traceId",
+        "traceState",
+    ];
+    let mut found = fields(wait);
+    found.sort();
+    assert_eq!(found, part, "what is not set is left out");
+    let status = whole["attributes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|fact| fact["key"] == "http.response.status_code");
+    assert_eq!(status.unwrap()["value"]["intValue"], "200");
+}

@@ -1,16 +1,12 @@
-//! Requests in the formats of other tools: trace lines and the metrics of Prometheus. The engine knows the formats; here
-//! they meet files and outputs.
+//! The metrics of Prometheus, of whole runs or as they were over time. The engine knows the format; here it meets files
+//! and outputs.
 
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
+use std::{io::Write, time::Duration};
 
 use beyla_engine::{
     Sink,
     prometheus::{Backfill, BackfillError, Exposition, Format, Names},
     route::Signal,
-    trace_line::{Form, Printer},
 };
 use beyla_schema::{arrow::requests::Source, event::Clock, request::Request};
 use humantime::format_duration;
@@ -19,44 +15,6 @@ use crate::{
     Error,
     replay::{Capture, Consumer, Input, Summary},
 };
-
-struct TraceLines<W> {
-    out: W,
-    printer: Printer,
-    result: io::Result<()>,
-}
-
-impl<W: Write> Sink for TraceLines<W> {
-    fn request(&mut self, request: &Request<'_>) {
-        if self.result.is_ok() {
-            self.result = self.printer.write(&mut self.out, request);
-        }
-    }
-}
-
-impl<W: Write> Consumer for TraceLines<W> {
-    fn begin(&mut self, source: &Source) {
-        self.printer.set_clock(source.clock);
-    }
-
-    fn stopped(&self) -> bool {
-        self.result.is_err()
-    }
-}
-
-/// Writes every request in this form, in the order the requests ended.
-pub fn traces(
-    input: &Input,
-    form: Form,
-    out: &mut impl Write,
-    progress: bool,
-) -> Result<Vec<Summary>, Error> {
-    let mut lines = TraceLines { out, printer: Printer::new(form, Clock::default()), result: Ok(()) };
-    let summaries = input.replay(&mut lines, progress)?;
-    lines.result?;
-    lines.printer.finish(lines.out)?;
-    Ok(summaries)
-}
 
 /// Gives a sink of metrics the ends of requests in wall time, so that files with different clocks have one time.
 struct WallTime<S> {

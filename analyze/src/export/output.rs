@@ -1,0 +1,68 @@
+//! Where exports go: a file that is there when it is complete, and not before.
+
+use std::{
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use tempfile::NamedTempFile;
+
+use crate::Error;
+
+/// Has `write` write a file, which appears at `path` when it is complete; its owner alone may read it. A file that is there
+/// already is replaced with `force` only.
+pub fn to_file<T>(
+    path: &Path,
+    force: bool,
+    write: impl FnOnce(&mut dyn Write) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let failed = |error: io::Error| Error::Output {
+        file: path.display().to_string(),
+        reason: match error.kind() {
+            io::ErrorKind::AlreadyExists => "exists already: overwrite it with --force".to_owned(),
+            _ => error.to_string(),
+        },
+    };
+    if !force && path.exists() {
+        return Err(failed(io::ErrorKind::AlreadyExists.into()));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.map_or_else(|| PathBuf::from("."), Path::to_owned);
+    let mut file = NamedTempFile::new_in(folder).map_err(failed)?;
+    let mut out = BufWriter::new(file.as_file_mut());
+    let written = write(&mut out).map_err(|error| match error {
+        Error::Write(error) => failed(error),
+        other => other,
+    })?;
+    out.flush().map_err(failed)?;
+    drop(out);
+    file.as_file().sync_all().map_err(failed)?;
+    let persisted = if force { file.persist(path) } else { file.persist_noclobber(path) };
+    persisted.map_err(|error| failed(error.error))?;
+    Ok(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_there_when_it_is_complete_and_is_not_replaced_unasked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let failed = to_file(&path, false, |out| {
+            out.write_all(b"half")?;
+            Err::<(), _>(Error::TooMuch("of it".to_owned()))
+        });
+        assert!(failed.is_err() && fs::read_dir(folder.path()).unwrap().next().is_none());
+        let write = |text: &'static [u8]| move |out: &mut dyn Write| Ok(out.write_all(text)?);
+        to_file(&path, false, write(b"first")).unwrap();
+        let refused = to_file(&path, false, write(b"second")).unwrap_err().to_string();
+        assert!(refused.ends_with("exists already: overwrite it with --force"), "{refused}");
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        to_file(&path, true, write(b"second")).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"second");
+    }
+}

@@ -39,7 +39,7 @@ pub(crate) struct Replay {
     #[command(flatten)]
     input: InputOptions,
 
-    /// How to show it: text or json for the report, table, csv, json or ndjson for --sql
+    /// How to show it: text, json or html for the report, table, csv, json or ndjson for --sql
     #[arg(long, value_name = "FORMAT")]
     format: Option<AnyFormat>,
 
@@ -92,6 +92,8 @@ struct Mode {
 enum AnyFormat {
     /// The report for people
     Text,
+    /// The report as a page for a browser, in one file
+    Html,
     /// Aligned columns
     Table,
     /// Comma-separated values under a header; null is empty
@@ -167,7 +169,12 @@ impl Replay {
                 terminal.out.write_all(report::json::render(&report).as_bytes())?;
                 Ok(status::of(terminal, &report.files, Warn::Always, strict)?)
             }
-            Some(_) => refuse("the report", "text or json; the other formats are for --sql"),
+            Some(AnyFormat::Html) => {
+                let page = report::html::build(&input)?;
+                terminal.out.write_all(report::html::render(&page).as_bytes())?;
+                Ok(status::of(terminal, &page.report.files, Warn::Always, strict)?)
+            }
+            Some(_) => refuse("the report", "text, json or html; the other formats are for --sql"),
         }
     }
 
@@ -182,7 +189,9 @@ impl Replay {
             Some(AnyFormat::Csv) => Format::Csv,
             Some(AnyFormat::Json) => Format::Json,
             Some(AnyFormat::Ndjson) => Format::Ndjson,
-            Some(AnyFormat::Text) => refuse("the result of --sql", "table, csv, json or ndjson"),
+            Some(AnyFormat::Text | AnyFormat::Html) => {
+                refuse("the result of --sql", "table, csv, json or ndjson")
+            }
         };
         let (input, _) = self.input.of(self.files)?;
         let progress = format == Format::Table || !Terminal::is_terminal();

@@ -123,11 +123,16 @@ check-otlp: python
     {{ target }}/python/bin/python fixtures/check-otlp.py traces {{ target }}/otlp/traces-*.bin
     {{ target }}/python/bin/python fixtures/check-otlp.py metrics {{ target }}/otlp/metrics-*.bin
 
-# A Python with DuckDB and the messages of OpenTelemetry.
+# Opens HTML reports in a browser and uses them; screenshots go to FOLDER. Needs Chromium, which `just servers` installs.
+check-html FOLDER="": build python
+    BEYLA_HTML={{ target }}/html cargo test --locked --test html
+    {{ target }}/python/bin/python fixtures/check-html.py {{ bin }}/beyla-analyze {{ target }}/html/hostile.parquet {{ FOLDER }}
+
+# A Python with DuckDB, the messages of OpenTelemetry, and what drives a browser.
 [private]
 python:
     [ -d {{ target }}/python ] || python3 -m venv {{ target }}/python
-    {{ target }}/python/bin/pip install --quiet duckdb opentelemetry-proto
+    {{ target }}/python/bin/pip install --quiet duckdb opentelemetry-proto selenium
 
 # Records real servers on other kernels, 6.1 and 6.12 unless named, booted in an emulator. Debian 12.
 test-kernels *KERNELS: build
@@ -141,6 +146,7 @@ ci: servers check ebpf-fresh
     BEYLA_EBPF_OBJECT={{ fresh_object }} PROBE=sys-exit just test-kernels 6.12
     just check-format
     just check-otlp
+    just check-html
     just fuzz 5
     for metrics in fixtures/*/metrics.prom; do promtool check metrics < "$metrics"; done
     for metrics in fixtures/*/backfill.om; do blocks=$(mktemp -d); \

@@ -25,7 +25,8 @@ const GOLDENS: &[(&str, &[&str])] = &[
 ];
 
 /// The same for outputs of which the size and the checksum are kept.
-const DIGESTS: &[(&str, &[&str])] = &[("metrics.om", &["--openmetrics"])];
+const DIGESTS: &[(&str, &[&str])] =
+    &[("metrics.om", &["--openmetrics"]), ("report.html", &["--format", "html"])];
 
 fn fixtures() -> Vec<PathBuf> {
     let mut found = Vec::new();

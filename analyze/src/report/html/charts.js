@@ -20,8 +20,8 @@ const classColour = (name) => colour(`class-${name.replace(" ", "-")}`);
 /** Space for the labels of durations, so that the axes of all charts stand above each other. */
 const AXIS = 62;
 /** Space for half of the last label of time. */
-const RIGHT = 30;
-const TIME_AXIS = 30;
+const RIGHT = 38;
+const TIME_AXIS = 34;
 const HEIGHT = 210;
 const FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 
@@ -51,6 +51,7 @@ function axes(unit) {
       ...common,
       grid: { show: false },
       size: TIME_AXIS,
+      gap: 10,
       incrs: DISTANCES,
       space: 76,
       values: (_, splits, __, ___, step) => splits.map((at) => show.clock(midnight + at, step)),

@@ -10,8 +10,9 @@ use serde::Serialize;
 
 use super::{
     Page,
-    cube::{Cell, Class, Cube, MAX_GROUPS, Name},
+    cube::{Cell, Cube, MAX_GROUPS},
     histogram::STEPS,
+    names::{Class, Name},
 };
 use crate::{
     replay::Summary,

@@ -91,10 +91,10 @@ function drawHeat(answer, choose) {
   const step = DISTANCES.find((distance) => (inner.width * distance) / seconds >= 76) ?? DISTANCES.at(-1);
   const begins = bucketBegins(answer.from) - midnight;
   for (let at = Math.ceil(begins / step) * step; at < begins + seconds; at += step) {
-    pen.fillText(show.clock(midnight + at, step), inner.left + (inner.width * (at - begins)) / seconds, height - TIME_AXIS + 14);
+    pen.fillText(show.clock(midnight + at, step), inner.left + (inner.width * (at - begins)) / seconds, height - TIME_AXIS + 17);
   }
   const shades = range(1, HEATS).map((level) => colour(`heat-${level}`));
-  const gap = inner.width / buckets.length > 5 ? 1 : 0;
+  const gap = inner.width / buckets.length > 8 ? 1 : 0;
   counts.forEach((column, index) => {
     column.forEach((count, band) => {
       if (count === 0) return;

@@ -4,7 +4,7 @@
 /** Calls that are drawn; the table has all of them. */
 const DRAWN_CALLS = 60;
 
-const NODE = { width: 170, height: 46, across: 190, down: 74 };
+const NODE = { width: 170, height: 46, across: 210, down: 74 };
 
 /** Whoever calls the services from outside of what was captured. */
 const CLIENTS = "clients";
@@ -75,6 +75,14 @@ function layer({ nodes, edges }) {
   return layers;
 }
 
+/** A coordinate of a cubic curve, so far along it. */
+const onCurve = ([a, b, c, d], along) => {
+  const rest = 1 - along;
+  return a * rest ** 3 + 3 * b * along * rest ** 2 + 3 * c * along ** 2 * rest + d * along ** 3;
+};
+
+const outward = (edges, id) => edges.filter(({ from }) => from === id).length;
+
 const inward = (edges, id) => edges.filter(({ to }) => to === id).length;
 
 /** Places nodes: layers from left to right, and within a layer near those that call. */
@@ -131,7 +139,11 @@ function drawGraph(choose) {
       : `M${x1} ${y1} C${x1 + 70} ${y1} ${x2 - 70} ${y2} ${x2} ${y2}`;
     const failed = edge.errors > 0;
     svg.append(drawn("path", { class: failed ? "edge failed" : "edge", d: curve, "marker-end": "url(#arrow)" }));
-    const [x, y] = edge.back ? [(from.x + to.x + NODE.width) / 2, below] : [(x1 + x2) / 2, (y1 + y2) / 2];
+    // Where edges part or meet their labels would stand on each other: nearer to the end with fewer of them.
+    const along = 0.5 + 0.16 * Math.sign(outward(graph.edges, edge.from) - inward(graph.edges, edge.to));
+    const [x, y] = edge.back
+      ? [(from.x + to.x + NODE.width) / 2, below]
+      : [onCurve([x1, x1 + 70, x2 - 70, x2], along), onCurve([y1, y1, y2, y2], along)];
     const rate = data.seconds > 0 ? `${show.three(edge.requests / data.seconds)} per s` : `${show.count(edge.requests)} requests`;
     const detail = edge.p95_ms === null ? [] : [`p95 ${show.duration(edge.p95_ms)}`];
     const text = drawn("text", { class: "edge-label", x, y: y - 6, "text-anchor": "middle" }, [rate, ...detail].join(" · "));

@@ -7,6 +7,7 @@
 mod cube;
 mod document;
 mod histogram;
+mod names;
 mod page;
 
 use beyla_engine::{Sink, route::Signal};

@@ -51,7 +51,7 @@ const show = {
 
   /** What could move or reorder text that stands beside it, escaped. */
   printable: (text) =>
-    text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g, (char) => {
+    text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g, (char) => {
       return `\\u{${char.codePointAt(0).toString(16)}}`;
     }),
 };

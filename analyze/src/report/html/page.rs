@@ -12,7 +12,7 @@ const TEMPLATE: &str = include_str!("report.html");
 const STYLES: [&str; 2] = [include_str!("uplot/uPlot.min.css"), include_str!("report.css")];
 
 /// In the order they are run.
-const SCRIPTS: [&str; 8] = [
+const SCRIPTS: [&str; 10] = [
     include_str!("uplot/uPlot.iife.min.js"),
     include_str!("page.js"),
     include_str!("cube.js"),
@@ -20,6 +20,8 @@ const SCRIPTS: [&str; 8] = [
     include_str!("durations.js"),
     include_str!("tables.js"),
     include_str!("graph.js"),
+    include_str!("state.js"),
+    include_str!("figures.js"),
     include_str!("report.js"),
 ];
 

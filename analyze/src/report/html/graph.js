@@ -4,7 +4,10 @@
 /** Calls that are drawn; the table has all of them. */
 const DRAWN_CALLS = 60;
 
-const NODE = { width: 170, height: 46, across: 210, down: 74 };
+const NODE = { width: 170, height: 46, across: 230, down: 74 };
+
+/** Length of the part of an edge that has its labels. */
+const STRAIGHT = 156;
 
 /** Whoever calls the services from outside of what was captured. */
 const CLIENTS = "clients";
@@ -75,12 +78,6 @@ function layer({ nodes, edges }) {
   return layers;
 }
 
-/** A coordinate of a cubic curve, so far along it. */
-const onCurve = ([a, b, c, d], along) => {
-  const rest = 1 - along;
-  return a * rest ** 3 + 3 * b * along * rest ** 2 + 3 * c * along ** 2 * rest + d * along ** 3;
-};
-
 const outward = (edges, id) => edges.filter(({ from }) => from === id).length;
 
 const inward = (edges, id) => edges.filter(({ to }) => to === id).length;
@@ -134,16 +131,18 @@ function drawGraph(choose) {
     const [from, to] = [at.get(edge.from), at.get(edge.to)];
     const [x1, y1, x2, y2] = [from.x + NODE.width, from.y + NODE.height / 2, to.x - 3, to.y + NODE.height / 2];
     const below = Math.max(from.y, to.y) + NODE.height + 14;
+    // Labels stand along a straight part at the end that has fewer edges: there they do not meet those of others.
+    const atSource = inward(graph.edges, edge.to) > outward(graph.edges, edge.from);
+    const [bend, unbend] = atSource ? [x1 + STRAIGHT, x2] : [x1, x2 - STRAIGHT];
+    const half = (bend + unbend) / 2;
+    const circle = [from.x, to.x].map((left) => left + NODE.width / 2);
     const curve = edge.back
-      ? `M${from.x + NODE.width / 2} ${from.y + NODE.height} C${from.x + NODE.width / 2} ${below + 14} ${to.x + NODE.width / 2} ${below + 14} ${to.x + NODE.width / 2} ${to.y + NODE.height + 3}`
-      : `M${x1} ${y1} C${x1 + 70} ${y1} ${x2 - 70} ${y2} ${x2} ${y2}`;
+      ? `M${circle[0]} ${from.y + NODE.height} C${circle[0]} ${below + 14} ${circle[1]} ${below + 14} ${circle[1]} ${to.y + NODE.height + 3}`
+      : `M${x1} ${y1} L${bend} ${y1} C${half} ${y1} ${half} ${y2} ${unbend} ${y2} L${x2} ${y2}`;
     const failed = edge.errors > 0;
     svg.append(drawn("path", { class: failed ? "edge failed" : "edge", d: curve, "marker-end": "url(#arrow)" }));
-    // Where edges part or meet their labels would stand on each other: nearer to the end with fewer of them.
-    const along = 0.5 + 0.16 * Math.sign(outward(graph.edges, edge.from) - inward(graph.edges, edge.to));
-    const [x, y] = edge.back
-      ? [(from.x + to.x + NODE.width) / 2, below]
-      : [onCurve([x1, x1 + 70, x2 - 70, x2], along), onCurve([y1, y1, y2, y2], along)];
+    const beside = atSource ? [x1 + STRAIGHT / 2, y1] : [x2 - STRAIGHT / 2, y2];
+    const [x, y] = edge.back ? [(circle[0] + circle[1]) / 2, below] : beside;
     const rate = data.seconds > 0 ? `${show.three(edge.requests / data.seconds)} per s` : `${show.count(edge.requests)} requests`;
     const detail = edge.p95_ms === null ? [] : [`p95 ${show.duration(edge.p95_ms)}`];
     const text = drawn("text", { class: "edge-label", x, y: y - 6, "text-anchor": "middle" }, [rate, ...detail].join(" · "));

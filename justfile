@@ -126,7 +126,7 @@ check-otlp: python
 # Opens HTML reports in a browser and uses them; screenshots go to FOLDER. Needs Chromium, which `just servers` installs.
 check-html FOLDER="": build python
     BEYLA_HTML={{ target }}/html cargo test --locked --test html
-    {{ target }}/python/bin/python fixtures/check-html.py {{ bin }}/beyla-analyze {{ target }}/html/hostile.parquet {{ FOLDER }}
+    {{ target }}/python/bin/python fixtures/check-html.py {{ bin }}/beyla-analyze {{ target }}/html {{ FOLDER }}
 
 # A Python with DuckDB, the messages of OpenTelemetry, and what drives a browser.
 [private]

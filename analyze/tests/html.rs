@@ -1,5 +1,5 @@
-//! The page for browsers: what is in it. What browsers make of it is for `just check-html`, which has the hostile capture
-//! written into the folder that `BEYLA_HTML` names.
+//! The page for browsers: what is in it. What browsers make of it is for `just check-html`, which has some captures
+//! kept in the folder that `BEYLA_HTML` names.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
@@ -18,6 +18,14 @@ fn data(page: &str) -> Value {
 
 fn page(folder: &Path, arguments: &[&str]) -> String {
     stdout(folder, &[&["run.parquet", "--format", "html"], arguments].concat())
+}
+
+/// Keeps a capture for the checks in a browser.
+fn keep(folder: &Path, name: &str) {
+    if let Some(wanted) = env::var_os("BEYLA_HTML") {
+        fs::create_dir_all(&wanted).unwrap();
+        fs::copy(folder.join("run.parquet"), Path::new(&wanted).join(name)).unwrap();
+    }
 }
 
 /// Sums of the cells of a side: requests, errors, requests with a duration.
@@ -96,6 +104,25 @@ fn the_result_of_a_query_is_no_page() {
     assert!(ran.stderr.contains("table, csv, json or ndjson"), "{}", ran.stderr);
 }
 
+#[test]
+fn more_names_than_a_page_can_have_are_counted_by_class_and_their_rows_are_exact() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut capture = Capture::new(folder.path(), "run.parquet");
+    for number in 0..600 {
+        let status = if number % 10 == 0 { 503 } else { 200 };
+        capture.serve(number * MS, number + 1, &format!("/{number}"), status, (number % 7 + 1) * 100_000);
+    }
+    capture.end();
+    let data = data(&page(folder.path(), &["--unmatched", "path"]));
+    assert_eq!(data["limits"]["unnamed"], 100);
+    let side = &data["sides"]["inbound"];
+    assert_eq!(sums(side), [600, 60, 600]);
+    assert_eq!(side["by_route"]["rows"].as_array().unwrap().len(), 600);
+    let nameless = side["groups"].as_array().unwrap().iter().filter(|group| group["name"].is_null());
+    assert_eq!(nameless.map(|group| group["class"].to_string()).collect::<Vec<_>>(), ["\"5xx\"", "\"2xx\""]);
+    keep(folder.path(), "many.parquet");
+}
+
 const HOSTILE: [&str; 7] = [
     "/<script>document.title='owned'</script>",
     "/</script><script>document.title='owned'</script>",
@@ -130,8 +157,5 @@ fn texts_of_the_network_are_data_and_nothing_else() {
         |page: &str| ["<script", "</script", "<b>", "<img", "<!--"].map(|tag| page.matches(tag).count());
     assert_eq!(shape(&hostile), shape(&harmless));
 
-    if let Some(wanted) = env::var_os("BEYLA_HTML") {
-        fs::create_dir_all(&wanted).unwrap();
-        fs::copy(folder.path().join("run.parquet"), Path::new(&wanted).join("hostile.parquet")).unwrap();
-    }
+    keep(folder.path(), "hostile.parquet");
 }

@@ -1,8 +1,8 @@
 //! The report as one page for a browser, that needs no network and no other file: the figures of the text report, charts
 //! over time, distributions, and filters that all of them follow.
 //!
-//! Requests are counted in a [`cube`] of bounded size while they are replayed; [`document`] makes data of it, which the
-//! scripts of the [`page`] filter and draw.
+//! Requests are counted in a `cube` of bounded size while they are replayed; `document` makes data of it, which the
+//! scripts of the `page` filter and draw.
 
 mod cube;
 mod document;

@@ -130,11 +130,16 @@ check-exports *FILES="fixtures/*/*.parquet": build python
     {{ target }}/python/bin/python fixtures/check-exports.py \
         {{ bin }}/beyla-analyze {{ target }}/node/node_modules/har-schema {{ FILES }}
 
-# A Python with DuckDB and the messages of OpenTelemetry.
+# Opens HTML reports in a browser and uses them; screenshots go to FOLDER. Needs Chromium, which `just servers` installs.
+check-html FOLDER="": build python
+    BEYLA_HTML={{ target }}/html cargo test --locked --test html
+    {{ target }}/python/bin/python fixtures/check-html.py {{ bin }}/beyla-analyze {{ target }}/html {{ FOLDER }}
+
+# A Python with DuckDB, the messages of OpenTelemetry, and what drives a browser.
 [private]
 python:
     [ -d {{ target }}/python ] || python3 -m venv {{ target }}/python
-    {{ target }}/python/bin/pip install --quiet duckdb opentelemetry-proto
+    {{ target }}/python/bin/pip install --quiet duckdb opentelemetry-proto selenium
 
 # Records real servers on other kernels, 6.1 and 6.12 unless named, booted in an emulator. Debian 12.
 test-kernels *KERNELS: build
@@ -149,6 +154,7 @@ ci: servers check ebpf-fresh
     just check-format
     just check-otlp
     just check-exports
+    just check-html
     just fuzz 5
     for metrics in fixtures/*/metrics.prom; do promtool check metrics < "$metrics"; done
     for metrics in fixtures/*/backfill.om; do blocks=$(mktemp -d); \

@@ -29,6 +29,7 @@ const GOLDENS: &[(&str, &[&str])] = &[
 /// The same for outputs of which the size and the checksum are kept.
 const DIGESTS: &[(&str, &[&str])] = &[
     ("metrics.om", &["--openmetrics"]),
+    ("report.html", &["--format", "html"]),
     ("requests.parquet", &["export", "--format", "parquet"]),
     ("requests.arrow", &["export", "--format", "arrow"]),
     ("requests.csv", &["export", "--format", "csv"]),

@@ -45,7 +45,7 @@ pub(crate) struct Replay {
     #[command(flatten)]
     input: InputOptions,
 
-    /// How to show it: text, markdown or json for the report, table, csv, json or ndjson for --sql
+    /// How to show it: text, markdown, json or html for the report, table, csv, json or ndjson for --sql
     #[arg(long, value_name = "FORMAT")]
     format: Option<AnyFormat>,
 
@@ -105,6 +105,8 @@ enum AnyFormat {
     Text,
     /// The report for a pull request
     Markdown,
+    /// The report as a page for a browser, in one file
+    Html,
     /// Aligned columns
     Table,
     /// Comma-separated values under a header; null is empty
@@ -193,7 +195,12 @@ impl Replay {
                 terminal.out.write_all(report::json::render(&report).as_bytes())?;
                 (report, Warn::Always)
             }
-            Some(_) => refuse("the report", "text, markdown or json; the other formats are for --sql"),
+            Some(AnyFormat::Html) => {
+                let page = report::html::build(&input)?;
+                terminal.out.write_all(report::html::render(&page).as_bytes())?;
+                (page.report, Warn::Always)
+            }
+            Some(_) => refuse("the report", "text, markdown, json or html; the other formats are for --sql"),
         };
         Ok(status::of(terminal, &report.files, warn, strict)?)
     }
@@ -209,7 +216,7 @@ impl Replay {
             Some(AnyFormat::Csv) => Format::Csv,
             Some(AnyFormat::Json) => Format::Json,
             Some(AnyFormat::Ndjson) => Format::Ndjson,
-            Some(AnyFormat::Text | AnyFormat::Markdown) => {
+            Some(AnyFormat::Text | AnyFormat::Markdown | AnyFormat::Html) => {
                 refuse("the result of --sql", "table, csv, json or ndjson")
             }
         };

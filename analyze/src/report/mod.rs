@@ -1,6 +1,8 @@
 //! The RED report: rate, errors and durations of every request in the files, under a head that says how
-//! complete the files are. [`text`] shows it to people, [`markdown`] to people who review a change, [`json`] to programs.
+//! complete the files are. [`text`] and [`html`] show it to people, [`markdown`] to people who review a change, [`json`] to programs.
 
+pub mod head;
+pub mod html;
 pub mod json;
 pub mod markdown;
 mod sparkline;
@@ -34,7 +36,7 @@ pub struct Report {
 pub fn build(input: &Input, by: Vec<Dimension>, top: usize) -> Result<Report, Error> {
     let mut wall = WallTime { aggregator: Aggregator::default().by(by), ..WallTime::default() };
     let files = input.replay(&mut wall, true)?;
-    Ok(Report { files, red: wall.aggregator.report(top), calls: wall.graph.calls() })
+    Ok(wall.report(files, top))
 }
 
 /// An aggregator that is told wall time: the monotonic clocks of two hosts, or of two boots, have nothing to do
@@ -44,6 +46,13 @@ struct WallTime {
     aggregator: Aggregator,
     graph: Graph,
     clock: Clock,
+}
+
+impl WallTime {
+    /// What has come of these files, with the `top` slowest routes.
+    fn report(&self, files: Vec<Summary>, top: usize) -> Report {
+        Report { files, red: self.aggregator.report(top), calls: self.graph.calls() }
+    }
 }
 
 impl Sink for WallTime {

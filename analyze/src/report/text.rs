@@ -5,16 +5,16 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use beyla_engine::graph::Call;
 use beyla_engine::red::{Row, Side};
-use beyla_schema::file::ProgramCost;
 
 use super::{
     Report,
+    head::{Fact, Level, facts},
     sparkline::{Line, Lines},
 };
 use crate::{
     replay::Summary,
     table::{Align, BOLD, Cell, DIM, Table, paint, printable},
-    units::{bytes, count, counted, duration, percent, span, three_digits},
+    units::{count, duration, percent, three_digits},
 };
 
 /// Columns of the report where no terminal sets another number.
@@ -73,110 +73,17 @@ fn field(out: &mut String, label: &str, style: Style, text: &str) {
 
 /// What a file holds, and how complete it is.
 fn head(out: &mut String, summary: &Summary) {
-    let Summary { file, metadata, range, stats, continued, damage, .. } = summary;
-    let plain = Style::new();
-    paint(out, BOLD, &printable(file));
+    paint(out, BOLD, &printable(&summary.file));
     out.push('\n');
-    let host = &metadata.host;
-    let facts: Vec<_> = [&host.kernel, &host.machine]
-        .into_iter()
-        .filter(|fact| !fact.is_empty())
-        .map(String::as_str)
-        .collect();
-    let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) };
-    field(out, "host", plain, &format!("{}{facts}", host.name));
-    match range {
-        Some((first, last)) => {
-            let took = duration(last.saturating_sub(*first) as f64 / 1e6);
-            field(out, "when", plain, &format!("{} ({took})", span(*first, *last)));
-        }
-        None => field(out, "when", plain, "no events"),
+    for Fact { label, text, level } in facts(summary) {
+        let style = match level {
+            Level::Plain => Style::new(),
+            Level::Good => GOOD,
+            Level::Warning => WARN,
+            Level::Bad => BAD,
+        };
+        field(out, label, style, &text);
     }
-    if !metadata.selectors.is_empty() {
-        field(out, "selected", plain, &metadata.selectors.join(", "));
-    }
-    if let Some(part) = metadata.part {
-        field(out, "part", plain, &format!("{part} of capture {}", metadata.capture_id));
-    }
-    let on = format!("{} on {}", count(stats.events), counted(stats.connections, "connection"));
-    field(out, "events", plain, &on);
-    field(out, "requests", plain, &count(stats.requests));
-
-    // How far the numbers can be trusted: always there, also when nothing is wrong.
-    let mut lost = format!("{} ({})", count(summary.lost()), percent(summary.lost_ratio()));
-    if let Some(seen) = summary.seen_in_all() {
-        let _ = write!(lost, " of {} seen", count(seen));
-    }
-    let causes = stats.losses.iter().filter(|(_, lost)| **lost > 0);
-    let causes: Vec<_> = causes.map(|(cause, lost)| format!("{cause} {}", count(*lost))).collect();
-    if causes.is_empty() {
-        field(out, "lost", plain, &lost);
-    } else {
-        field(out, "lost", BAD, &format!("{lost}: {}", causes.join(", ")));
-        if stats.losses.get("ring_full").is_some_and(|lost| *lost > 0) {
-            field(out, "", plain, "the ring buffer was full: raise --ring-size or narrow the selector");
-        }
-    }
-    let gaps = format!(
-        "{} not captured, {} not understood",
-        counted(stats.gap_bytes, "byte"),
-        counted(stats.unparsed_bytes, "byte")
-    );
-    field(out, "gaps", if stats.gap_bytes + stats.unparsed_bytes > 0 { WARN } else { plain }, &gaps);
-    if stats.not_http_connections > 0 {
-        let text = format!("{} with no HTTP/1 in it", counted(stats.not_http_connections, "connection"));
-        field(out, "skipped", WARN, &text);
-    }
-    if stats.ciphertext_bytes > 0 {
-        let text = format!("{} of TLS connections", counted(stats.ciphertext_bytes, "byte"));
-        field(out, "ciphertext", WARN, &text);
-    }
-    if stats.limits_reached > 0 {
-        let text = format!(
-            "{} or connections beyond the limits of memory",
-            counted(stats.limits_reached, "message")
-        );
-        field(out, "given up", WARN, &text);
-    }
-    if metadata.late_rows > 0 {
-        let text = format!("{} came too late to be put in order", counted(metadata.late_rows, "event"));
-        field(out, "disorder", WARN, &text);
-    }
-    for probe in &metadata.probes {
-        if let Some(failure) = &probe.failure {
-            field(out, "no probe", WARN, &format!("{}: {failure}", probe.name));
-        }
-    }
-    if let Some(cost) = cost(summary) {
-        field(out, "cost", plain, &cost);
-    }
-    match (damage, &stats.end) {
-        (Some(damage), _) => field(out, "ended", BAD, &format!("{damage}; this is what came before")),
-        (None, Some(reason)) => field(out, "ended", GOOD, &format!("cleanly ({reason})")),
-        (None, None) if *continued => field(out, "ended", GOOD, "with the next part"),
-        (None, None) => field(out, "ended", BAD, &format!("not cleanly: {}", summary.cut_off())),
-    }
-}
-
-/// What the capture took from the machine. None when the file does not tell.
-fn cost(summary: &Summary) -> Option<String> {
-    let cost = summary.cost()?;
-    let us = |ns: f64| duration(ns / 1e6);
-    let mut facts = Vec::new();
-    facts.extend(summary.cpu_ns_per_event().map(|ns| format!("{} of CPU per event", us(ns))));
-    let (runs, run_ns) = cost
-        .programs
-        .iter()
-        .fold((0, 0), |(runs, ns), program: &ProgramCost| (runs + program.runs, ns + program.run_ns));
-    if runs > 0 {
-        facts.push(format!("kernel programs {} per run", us(run_ns as f64 / runs as f64)));
-    }
-    for (number, what) in [(cost.memory_bytes, "of memory"), (cost.written_bytes, "written")] {
-        if number > 0 {
-            facts.push(format!("{} {what}", bytes(number)));
-        }
-    }
-    Some(facts.join(", "))
 }
 
 fn render_side(out: &mut String, title: &str, side: &Side, top: usize, width: usize) {

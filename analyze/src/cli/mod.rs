@@ -33,6 +33,7 @@ Examples:
   beyla-analyze --demo                             the report of a capture that comes along
   beyla-analyze run.parquet                        rate, errors and durations
   beyla-analyze run.parquet --format json          the same for programs
+  beyla-analyze run.parquet --format html > run.html     the same with charts and filters, for a browser
   beyla-analyze run.parquet --sql                  a prompt; \\d lists tables and columns
   beyla-analyze run.parquet --traces | head        one line per request
   beyla-analyze run.parquet --traces=json          one JSON object per request

@@ -8,7 +8,10 @@
 pub mod config;
 pub mod export;
 pub mod filter;
+pub mod interrupt;
+mod output;
 mod parts;
+mod predicate;
 pub mod progress;
 pub mod replay;
 pub mod report;

@@ -75,6 +75,11 @@ impl Capture {
         Self::with_columns(path, Projection::All)
     }
 
+    /// Opens a file without the bytes that were moved.
+    pub fn open_facts(path: &Path) -> Result<Self, Error> {
+        Self::with_columns(path, Projection::Facts)
+    }
+
     fn with_columns(path: &Path, columns: Projection) -> Result<Self, Error> {
         let file = path.display().to_string();
         match EventReader::open_path(path, columns) {

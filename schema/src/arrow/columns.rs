@@ -127,7 +127,8 @@ mod tests {
         let mut text = line.trim().trim_matches('|').replace('`', "");
         // A link is its text.
         while let Some((before, rest)) = text.split_once("](") {
-            let (Some((head, shown)), Some((_, after))) = (before.rsplit_once('['), rest.split_once(')')) else {
+            let (Some((head, shown)), Some((_, after))) = (before.rsplit_once('['), rest.split_once(')'))
+            else {
                 break;
             };
             text = format!("{head}{shown}{after}");
@@ -163,9 +164,8 @@ mod tests {
                 told.push((name.to_owned(), line[2].clone(), line[3].clone()));
             }
         }
-        let owned = |column: &Meaning| {
-            (column.name.to_owned(), column.rows.to_owned(), column.meaning.to_owned())
-        };
+        let owned =
+            |column: &Meaning| (column.name.to_owned(), column.rows.to_owned(), column.meaning.to_owned());
         assert_eq!(told, EVENTS.iter().map(owned).collect::<Vec<_>>());
 
         let sql = include_str!("../../../docs/sql.md");

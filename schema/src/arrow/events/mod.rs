@@ -97,7 +97,8 @@ pub const NOT_FOR_PAIRING: &[&str] = &[
 ];
 
 /// The columns that tell nothing about a capture as a whole.
-pub const NOT_FOR_FACTS: &[&str] = &["time", "tid", "ready_ns", "goroutine", "payload", "tail", "parent", "command_line"];
+pub const NOT_FOR_FACTS: &[&str] =
+    &["time", "tid", "ready_ns", "goroutine", "payload", "tail", "parent", "command_line"];
 
 /// The schema of an event file.
 pub fn schema() -> SchemaRef {

@@ -9,6 +9,7 @@ pub mod config;
 pub mod export;
 pub mod filter;
 pub mod interrupt;
+pub mod merge;
 mod output;
 mod parts;
 mod predicate;
@@ -69,6 +70,9 @@ pub enum Error {
     #[error("cannot write the output: {0}")]
     Write(#[from] io::Error),
 }
+
+/// CPU of rows that the recorder itself adds.
+pub(crate) const RECORDER: u16 = u16::MAX;
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -4,6 +4,7 @@
 mod filter;
 mod generate;
 mod input;
+mod merge;
 mod replay;
 mod routes;
 mod routing;
@@ -20,6 +21,7 @@ use clap::{Parser, Subcommand};
 use self::{
     filter::Filter,
     generate::Generate,
+    merge::Merge,
     replay::Replay,
     routes::Routes,
     terminal::{Color, Terminal},
@@ -47,6 +49,8 @@ Examples:
   beyla-analyze routes run.parquet                 which route rules would give how many routes
   beyla-analyze validate run.parquet               is it what the format says
   beyla-analyze filter run.parquet -o shared.parquet --redact
+  beyla-analyze filter run.parquet -o errors.parquet --where 'status >= 500'
+  beyla-analyze merge run.0*.parquet -o run.parquet
 
 A file that is called like a command is given as ./validate.
 
@@ -93,6 +97,7 @@ enum Command {
     Routes(Routes),
     Validate(Validate),
     Filter(Filter),
+    Merge(Merge),
 }
 
 /// Does what the command line asks for. Ends the process when that is nothing: wrong usage, `--help`.
@@ -108,6 +113,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         (None, Some(Command::Routes(routes))) => routes.run(&mut terminal)?,
         (None, Some(Command::Validate(validate))) => validate.run(&mut terminal)?,
         (None, Some(Command::Filter(filter))) => filter.run()?,
+        (None, Some(Command::Merge(merge))) => merge.run()?,
     };
     terminal.out.flush()?;
     Ok(code)

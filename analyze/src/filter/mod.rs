@@ -13,14 +13,11 @@ use beyla_schema::file::{Filtered, Metadata, VERSION};
 
 use self::kept::Kept;
 use crate::{
-    Error,
+    Error, RECORDER,
     output::{Output, knows_all_of},
     progress::Progress,
     replay::{Capture, Input},
 };
-
-/// CPU of rows that the recorder itself adds.
-const RECORDER: u16 = u16::MAX;
 
 /// Which connections are kept, and what is masked.
 pub struct Filter<'f> {

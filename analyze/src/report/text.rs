@@ -80,6 +80,10 @@ fn head(out: &mut String, summary: &Summary) {
     if let Some(part) = metadata.part {
         field(out, "part", plain, &format!("{part} of capture {}", metadata.capture_id));
     }
+    if let Some(filtered) = &metadata.filtered {
+        let text = format!("{}; {} left out", filtered.by.join("; "), counted(filtered.left_out, "event"));
+        field(out, "filtered", WARN, &text);
+    }
     let on = format!("{} on {}", count(stats.events), counted(stats.connections, "connection"));
     field(out, "events", plain, &on);
     field(out, "requests", plain, &count(stats.requests));

@@ -96,8 +96,8 @@ pub struct Merged {
     pub cpus_from: u16,
     /// What was added to the ids of its processes and threads.
     pub pids_from: u32,
-    /// What was added to the ids of its connections.
-    pub connections_from: u64,
+    /// What the ids of its connections were combined with by exclusive or.
+    pub connections_with: u64,
     /// What it lost, by cause: rows of the file have sums over the captures.
     pub losses: BTreeMap<String, u64>,
     /// Events its kernel programs saw; 0 when it does not tell.

@@ -19,6 +19,7 @@ pub mod report;
 pub mod routes;
 pub mod selection;
 pub mod sql;
+pub mod stats;
 mod table;
 mod units;
 pub mod validate;

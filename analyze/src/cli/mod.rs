@@ -8,6 +8,7 @@ mod merge;
 mod replay;
 mod routes;
 mod routing;
+mod stats;
 pub(crate) mod status;
 pub(crate) mod terminal;
 mod validate;
@@ -24,6 +25,7 @@ use self::{
     merge::Merge,
     replay::Replay,
     routes::Routes,
+    stats::Stats,
     terminal::{Color, Terminal},
     validate::Validate,
 };
@@ -47,6 +49,7 @@ Examples:
   beyla-analyze a.parquet b.parquet --sql 'select * from requests' --format ndjson
   beyla-analyze run.parquet --sql --format csv < queries.sql
   beyla-analyze routes run.parquet                 which route rules would give how many routes
+  beyla-analyze stats run.parquet                  when, where and how it was recorded, and what it holds
   beyla-analyze validate run.parquet               is it what the format says
   beyla-analyze filter run.parquet -o shared.parquet --redact
   beyla-analyze filter run.parquet -o errors.parquet --where 'status >= 500'
@@ -95,6 +98,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Routes(Routes),
+    Stats(Stats),
     Validate(Validate),
     Filter(Filter),
     Merge(Merge),
@@ -111,6 +115,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         }
         (None, None) => replay.run(&mut terminal)?,
         (None, Some(Command::Routes(routes))) => routes.run(&mut terminal)?,
+        (None, Some(Command::Stats(stats))) => stats.run(&mut terminal)?,
         (None, Some(Command::Validate(validate))) => validate.run(&mut terminal)?,
         (None, Some(Command::Filter(filter))) => filter.run()?,
         (None, Some(Command::Merge(merge))) => merge.run()?,

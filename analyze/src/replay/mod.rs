@@ -13,7 +13,7 @@ use beyla_engine::{
 use beyla_schema::{
     arrow::requests::Source,
     event::{Body, Event, loses_records},
-    file::{Cost, Error as FileError, EventReader, Metadata, Projection},
+    file::{Cost, Error as FileError, EventReader, Layout, Metadata, Projection},
     request::Request,
 };
 
@@ -141,6 +141,11 @@ impl Capture {
     /// The columns of the rows.
     pub fn schema(&self) -> SchemaRef {
         self.reader.schema()
+    }
+
+    /// How much room its columns take.
+    pub fn layout(&self) -> &Layout {
+        self.reader.layout()
     }
 
     /// Rows in the file.

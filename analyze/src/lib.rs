@@ -5,6 +5,8 @@
 //! ([`export`]), and what route rules would make of the paths ([`routes`]). [`mod@validate`] checks files, [`filter`] writes
 //! them anew. The binary only turns its arguments, and a file of [`config`], into calls of these.
 
+pub mod cat;
+pub mod columns;
 pub mod config;
 pub mod export;
 pub mod filter;

@@ -1,6 +1,7 @@
 //! The command line: what is accepted, and the calls of the library it is turned into. A file per command; nothing is
 //! decided here that the library could decide.
 
+mod cat;
 mod filter;
 mod generate;
 mod input;
@@ -8,6 +9,7 @@ mod merge;
 mod replay;
 mod routes;
 mod routing;
+mod schema;
 mod stats;
 pub(crate) mod status;
 pub(crate) mod terminal;
@@ -20,11 +22,13 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use self::{
+    cat::Cat,
     filter::Filter,
     generate::Generate,
     merge::Merge,
     replay::Replay,
     routes::Routes,
+    schema::Schema,
     stats::Stats,
     terminal::{Color, Terminal},
     validate::Validate,
@@ -50,6 +54,8 @@ Examples:
   beyla-analyze run.parquet --sql --format csv < queries.sql
   beyla-analyze routes run.parquet                 which route rules would give how many routes
   beyla-analyze stats run.parquet                  when, where and how it was recorded, and what it holds
+  beyla-analyze schema                             the columns of the tables and what they mean
+  beyla-analyze cat run.parquet --follow           events as lines, while they are recorded
   beyla-analyze validate run.parquet               is it what the format says
   beyla-analyze filter run.parquet -o shared.parquet --redact
   beyla-analyze filter run.parquet -o errors.parquet --where 'status >= 500'
@@ -99,6 +105,8 @@ pub(crate) struct Cli {
 enum Command {
     Routes(Routes),
     Stats(Stats),
+    Schema(Schema),
+    Cat(Cat),
     Validate(Validate),
     Filter(Filter),
     Merge(Merge),
@@ -116,6 +124,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         (None, None) => replay.run(&mut terminal)?,
         (None, Some(Command::Routes(routes))) => routes.run(&mut terminal)?,
         (None, Some(Command::Stats(stats))) => stats.run(&mut terminal)?,
+        (None, Some(Command::Schema(schema))) => schema.run(&mut terminal)?,
+        (None, Some(Command::Cat(cat))) => cat.run(&mut terminal)?,
         (None, Some(Command::Validate(validate))) => validate.run(&mut terminal)?,
         (None, Some(Command::Filter(filter))) => filter.run()?,
         (None, Some(Command::Merge(merge))) => merge.run()?,

@@ -25,6 +25,7 @@ use futures::StreamExt;
 use tokio::runtime::{Builder, Runtime};
 
 pub use output::Format;
+pub(crate) use output::lines;
 
 use self::{
     events_stream::EventsStream, events_table::EventsTable, output::Output, requests_table::RequestsTable,

@@ -22,10 +22,18 @@ const GOLDENS: &[(&str, &[&str])] = &[
     ("traces.txt", &["--traces=text"]),
     ("traces.ndjson", &["--traces=json"]),
     ("backfill.om", &["--prometheus", "--metric-names", "beyla-2023", "--step", "10s"]),
+    ("stats.txt", &["stats"]),
 ];
 
 /// The same for outputs of which the size and the checksum are kept.
-const DIGESTS: &[(&str, &[&str])] = &[("metrics.om", &["--openmetrics"])];
+const DIGESTS: &[(&str, &[&str])] = &[
+    ("metrics.om", &["--openmetrics"]),
+    ("stats.json", &["stats", "--format", "json"]),
+    ("schema.txt", &["schema"]),
+    ("schema.json", &["schema", "--table", "events", "--format", "json"]),
+    ("cat.txt", &["cat"]),
+    ("cat.ndjson", &["cat", "--format", "ndjson"]),
+];
 
 fn fixtures() -> Vec<PathBuf> {
     let mut found = Vec::new();

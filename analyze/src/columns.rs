@@ -59,7 +59,8 @@ struct Column {
 /// How the columns of a file differ.
 #[derive(Clone, Debug, Serialize)]
 struct File {
-    file: String,
+    #[serde(rename = "file")]
+    name: String,
     version: String,
     /// Columns of the format that it lacks.
     missing: Vec<String>,
@@ -112,7 +113,7 @@ fn compared(path: &Path) -> Result<File, Error> {
         data_type: type_name(data_type),
     };
     let mut file = File {
-        file: capture.name().to_owned(),
+        name: capture.name().to_owned(),
         version: capture.metadata().schema_version.to_string(),
         missing: Vec::new(),
         additional: Vec::new(),
@@ -183,9 +184,11 @@ pub fn text(description: &Description) -> String {
 }
 
 fn compared_text(out: &mut String, file: &File) {
-    let File { file: name, version, missing, additional, different } = file;
+    let File { name, version, missing, additional, different } = file;
     paint(out, BOLD, &printable(name));
-    out.push_str(&format!(", format {}\n", printable(version)));
+    out.push_str(", format ");
+    out.push_str(&printable(version));
+    out.push('\n');
     let typed = |columns: &[Additional]| {
         let columns = columns.iter().map(|column| format!("{} ({})", column.name, column.data_type));
         columns.collect::<Vec<_>>().join(", ")

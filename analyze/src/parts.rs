@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use beyla_schema::file::Metadata;
 
+/// Where the first file of its capture stood, and the first and the last part that a file is.
+type Place = (usize, u32, u32);
+
 /// Groups files into recordings: consecutive parts of one capture, in the order of their numbers. Any other file
 /// is a recording of its own, and so is what comes after a missing part. Recordings stand where the first file of
 /// their capture stood.
@@ -23,10 +26,10 @@ pub(crate) fn recordings<T>(files: Vec<T>, metadata: impl Fn(&T) -> &Metadata) -
     let mut files: Vec<_> = files.into_iter().enumerate().map(place).collect();
     files.sort_by_key(|(key, _)| *key);
 
-    let mut recordings: Vec<Vec<((usize, u32, u32), T)>> = Vec::new();
+    let mut recordings: Vec<Vec<(Place, T)>> = Vec::new();
     for (key, file) in files {
         let (place, part, _) = key;
-        let goes_on = |recording: &&mut Vec<((usize, u32, u32), T)>| {
+        let goes_on = |recording: &&mut Vec<(Place, T)>| {
             part > 1 && recording.last().is_some_and(|(last, _)| (last.0, last.2) == (place, part - 1))
         };
         match recordings.iter_mut().find(goes_on) {

@@ -31,9 +31,9 @@ fn events_are_lines() {
     let expected = [
         format!("{}  shop(17)  process found /usr/bin/shop of 1", time(0)),
         format!("{}  shop(17)  7  accept tcp 10.0.0.1:8080 10.0.0.2:5000", time(1)),
-        format!(r"{}  shop(17)  7  <- read 35 GET /cart HTTP/1.1\r\nHost: shop\r\n\r\n", time(1)),
-        format!(r"{}  shop(17)  7  -> write 40 HTTP/1.1 200 X\r\nContent-Length: 2\r\n\r\nok", time(3)),
-        format!("{}  -  7  close received 35 sent 40", time(3)),
+        format!(r"{}  shop(17)  7  <- read 34 GET /cart HTTP/1.1\r\nHost: shop\r\n\r\n", time(1)),
+        format!(r"{}  shop(17)  7  -> write 39 HTTP/1.1 200 X\r\nContent-Length: 2\r\n\r\nok", time(3)),
+        format!("{}  -  7  close received 34 sent 39", time(3)),
     ];
     let text = stdout(path, &["cat", "run.parquet"]);
     assert_eq!(text.lines().take(5).collect::<Vec<_>>(), expected);
@@ -44,7 +44,7 @@ fn events_are_lines() {
 
     let text = stdout(path, &["cat", "run.parquet", "--connection", "8", "--kind", "data", "--bytes", "5"]);
     assert_eq!(text.lines().count(), 2);
-    assert!(text.contains("<- read 34 GET /…\n"), "{text}");
+    assert!(text.contains("<- read 33 GET /…\n"), "{text}");
     assert_eq!(stdout(path, &["cat", "run.parquet", "--pid", "18"]), "");
 
     let objects = stdout(path, &["cat", "run.parquet", "--format", "ndjson"]);

@@ -157,8 +157,8 @@ fn a_fixture_of_an_older_version_stays_valid_and_gives_the_same_requests() {
     }
 }
 
-/// Which rows of `requests` are of connections that are in `file`.
-fn of_kept(path: &Path, from: &str, file: &str) -> (String, String) {
+/// The rows of `requests` of `from` on connections that `file` has, and the rows of `file`.
+fn of_kept(path: &Path, from: &str, file: &str) -> (Vec<String>, Vec<String>) {
     let query = "select * exclude (file) from requests";
     let ask = |file: &str| run(path, &[file, "--sql", query, "--format", "ndjson"]).stdout;
     let connection = |line: &&str| {
@@ -169,7 +169,7 @@ fn of_kept(path: &Path, from: &str, file: &str) -> (String, String) {
     let kept: std::collections::BTreeSet<_> = after.lines().map(|line| connection(&line)).collect();
     let all = ask(from);
     let expected = all.lines().filter(|line| kept.contains(&connection(line)));
-    (expected.map(|line| format!("{line}\n")).collect(), after)
+    (expected.map(str::to_owned).collect(), after.lines().map(str::to_owned).collect())
 }
 
 #[test]

@@ -117,6 +117,34 @@ fn a_filter_of_merged_captures_leaves_their_requests_as_they_are() {
     assert_eq!(ask("some.parquet").lines().count(), 22);
 }
 
+#[test]
+fn all_fixtures_are_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
+    let mut files = Vec::new();
+    for fixture in fs::read_dir(root).unwrap().flatten() {
+        let name = format!("{}.parquet", fixture.file_name().into_string().unwrap());
+        if fs::copy(fixture.path().join(&name), path.join(&name)).is_ok() {
+            files.push(name);
+        }
+    }
+    files.sort();
+    assert!(files.len() > 10);
+    let files: Vec<_> = files.iter().map(String::as_str).collect();
+    run(path, &[&["merge", "-o", "all.parquet"], &files[..]].concat());
+    let valid = run(path, &["validate", "all.parquet"]);
+    assert_eq!(valid.code, 0, "{valid:?}");
+    let query = "select * exclude (file, connection, pid, tid) from requests";
+    let lines = |files: &[&str]| {
+        let text = run(path, &[files, &["--sql", query, "--format", "ndjson"]].concat()).stdout;
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(lines(&["all.parquet"]), lines(&files));
+}
+
 /// `whole.parquet`, and the same in three parts.
 fn rotated(folder: &Path) {
     let serve = |capture: &mut Capture, number: u64| {

@@ -6,13 +6,12 @@ use crate::replay::Capture;
 
 /// Of the parts of one capture, in their order: what an unrotated capture would have said, but for what only its parts know.
 ///
-/// Which parts they are is still that of the first and the last.
+/// Which parts they are is still that of the first and the last, and the version that of the first.
 pub(super) fn of_parts(parts: &[Capture]) -> Metadata {
     let all = || parts.iter().map(Capture::metadata);
     let (Some(first), Some(last)) = (all().next(), all().next_back()) else { return Metadata::default() };
     let clocks = first.clocks.first().into_iter().chain(last.clocks.last()).copied();
     Metadata {
-        schema_version: VERSION,
         clocks: clocks.collect(),
         late_rows: all().map(|part| part.late_rows).sum(),
         last_part: last.ends_with_part(),

@@ -15,7 +15,7 @@ use std::{
 
 use beyla_schema::{
     event::{Body, Clock, Event, Loss},
-    file::Merged,
+    file::{Merged, VERSION, Version},
 };
 
 use self::{
@@ -59,6 +59,7 @@ pub fn merge(files: &[PathBuf], output: &Path, force: bool) -> Result<(), Error>
 /// Merges consecutive parts of one capture.
 fn merge_parts(parts: Vec<Capture>, path: &Path, force: bool, progress: &mut Progress) -> Result<(), Error> {
     let mut metadata = metadata::of_parts(&parts);
+    metadata.schema_version = VERSION;
     let mut output = Output::create(path, force, metadata.clock())?;
     let mut rows = Rows::new(parts);
     let mut goes_on = false;
@@ -74,6 +75,9 @@ fn merge_parts(parts: Vec<Capture>, path: &Path, force: bool, progress: &mut Pro
     }
     output.finish(&metadata)
 }
+
+/// The first version with `seen` rows.
+const SEEN: Version = Version { major: 1, minor: 1 };
 
 /// Where the next row of one of several captures comes from.
 struct Source {
@@ -91,6 +95,8 @@ struct Merger {
     /// Rows that the recorders added so far: they are numbered anew.
     added: u64,
     last_ns: u64,
+    /// Whether all captures tell what their kernel programs saw: else a sum would be too low.
+    seen: bool,
     /// Why the capture ended that ended last.
     end: String,
 }
@@ -125,8 +131,9 @@ impl Merger {
             about.push(Merged { capture, ..numbers.describe() });
             sources.push(Source { rows: Rows::new(parts), next: None, numbers });
         }
+        let seen = about.iter().all(|about: &Merged| about.capture.schema_version >= SEEN);
         let output = Output::create(path, force, Clock { offset_ns: base })?;
-        Ok(Self { sources, about, output, added: 0, last_ns: 0, end: String::new() })
+        Ok(Self { sources, about, output, added: 0, last_ns: 0, seen, end: String::new() })
     }
 
     fn merge(mut self, progress: &mut Progress) -> Result<(), Error> {
@@ -178,9 +185,11 @@ impl Merger {
 
     /// Writes the next row of a source. Counts become sums over the captures, each as it last was.
     fn take(&mut self, index: usize) -> Result<(), Error> {
-        let Self { sources, about, output, added, last_ns, end } = self;
+        let Self { sources, about: all, output, added, last_ns, seen, end } = self;
         let of = sources.len();
-        let Some(source) = sources.get_mut(index) else { return Ok(()) };
+        let (Some(source), Some(about)) = (sources.get_mut(index), all.get_mut(index)) else {
+            return Ok(());
+        };
         let Some(event) = source.rows.event()? else { return Ok(()) };
         let mut event = source.numbers.apply(&event, of).map_err(|reason| source.rows.wrong(reason))?;
         *last_ns = event.ts_ns.max(*last_ns);
@@ -193,16 +202,18 @@ impl Merger {
             Body::End("rotated") => {}
             Body::End(reason) => {
                 reason.clone_into(end);
-                about[index].end = Some(reason.to_owned());
+                about.end = Some(reason.to_owned());
             }
             Body::Loss(Loss { cause, count }) => {
-                about[index].losses.insert(cause.to_owned(), count);
-                let count = sum(about, |about| about.losses.get(cause).copied().unwrap_or(0));
+                about.losses.insert(cause.to_owned(), count);
+                let count = sum(all, |about| about.losses.get(cause).copied().unwrap_or(0));
                 output.push(&Event { body: Body::Loss(Loss { cause, count }), ..event })?;
             }
             Body::Seen(count) => {
-                about[index].seen = count;
-                output.push(&Event { body: Body::Seen(sum(about, |about| about.seen)), ..event })?;
+                about.seen = count;
+                if *seen {
+                    output.push(&Event { body: Body::Seen(sum(all, |about| about.seen)), ..event })?;
+                }
             }
             _ => output.push(&event)?,
         }

@@ -37,7 +37,7 @@ pub(super) fn replay(
             (_, Ok(reader)) => reopened.insert(reader),
             (_, Err(error)) => {
                 let pumped = Pumped { range: None, ended: false, damage: Some(damage(&error, 0)) };
-                summaries.push(summary(file, about, Stats::default(), pumped));
+                summaries.push(summary(file, about, &Stats::default(), pumped));
                 continue;
             }
         };
@@ -58,13 +58,13 @@ pub(super) fn replay(
         if consumer.stopped() {
             break;
         }
-        summaries.push(summary(file, about, engine.stats().clone(), pumped));
+        summaries.push(summary(file, about, engine.stats(), pumped));
     }
     summaries
 }
 
 /// What was lost and seen, and the end, are in the file for all captures together, and of each in its metadata.
-fn summary(file: &Capture, about: &Merged, stats: Stats, pumped: Pumped) -> Summary {
+fn summary(file: &Capture, about: &Merged, stats: &Stats, pumped: Pumped) -> Summary {
     let (Pumped { range, damage, .. }, source) = (pumped, &file.source);
     // Since it was merged, it may have been filtered with the others.
     let filtered = file.metadata().filtered.clone();
@@ -72,7 +72,12 @@ fn summary(file: &Capture, about: &Merged, stats: Stats, pumped: Pumped) -> Summ
         file: source.file.clone(),
         metadata: Metadata { filtered, ..about.capture.clone() },
         range: range.map(|(first, last)| (source.clock.wall_ns(first), source.clock.wall_ns(last))),
-        stats: Stats { losses: about.losses.clone(), seen: about.seen, end: about.end.clone(), ..stats },
+        stats: Stats {
+            losses: about.losses.clone(),
+            seen: about.seen,
+            end: about.end.clone(),
+            ..stats.clone()
+        },
         continued: false,
         unfinished: false,
         damage,

@@ -93,6 +93,7 @@ pub struct About {
 
 /// What the clock samples tell.
 #[derive(Clone, Copy, Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the unit is part of the name")]
 pub struct Clocks {
     /// From the first sample to the last, nanoseconds.
     span_ns: u64,

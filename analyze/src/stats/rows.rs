@@ -148,8 +148,7 @@ impl Rows {
         let (first, last) = self.range.unwrap_or((event.ts_ns, event.ts_ns));
         self.range = Some((first.min(event.ts_ns), last.max(event.ts_ns)));
         let kind = match &event.body {
-            Body::Open(open) if event.carried => {
-                let _ = open;
+            Body::Open(_) if event.carried => {
                 self.connections.carried += 1;
                 "open"
             }
@@ -232,18 +231,18 @@ impl Rows {
         process.exited_ns = exits.then_some(event.ts_ns);
     }
 
-    fn loss(&mut self, event: &Event<'_>, lost: &event::Loss<'_>) {
-        if self.losses.len() >= CAUSES && !self.losses.contains_key(lost.cause) {
+    fn loss(&mut self, event: &Event<'_>, told: &event::Loss<'_>) {
+        if self.losses.len() >= CAUSES && !self.losses.contains_key(told.cause) {
             return;
         }
         let new = || Loss {
-            cause: lost.cause.to_owned(),
-            loses_records: loses_records(lost.cause),
+            cause: told.cause.to_owned(),
+            loses_records: loses_records(told.cause),
             ..Loss::default()
         };
-        let loss = self.losses.entry(lost.cause.to_owned()).or_insert_with(new);
-        let count = lost.count.saturating_sub(loss.total);
-        loss.total = lost.count;
+        let loss = self.losses.entry(told.cause.to_owned()).or_insert_with(new);
+        let count = told.count.saturating_sub(loss.total);
+        loss.total = told.count;
         // What an earlier part lost is repeated by this one.
         if count == 0 || event.carried {
             return;

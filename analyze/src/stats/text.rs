@@ -1,5 +1,7 @@
 //! Facts about files for people, coloured by ANSI sequences that the caller takes out where they are not wanted.
 
+use std::{cmp::Reverse, fmt::Write as _};
+
 use anstyle::{AnsiColor, Style};
 
 use super::{About, Clocks, Moved, Stats};
@@ -104,7 +106,7 @@ fn about(fields: &mut Fields, about: &About) {
         let mut text = format!("wall clock {} {way} in {}", ms(drift_ns), duration(span_ns as f64 / 1e6));
         // The readings of one sample are a moment apart.
         if slept_ns > 1_000_000 {
-            text.push_str(&format!("; asleep for {}", ms(slept_ns)));
+            let _ = write!(text, "; asleep for {}", ms(slept_ns));
         }
         fields.add("clocks", text);
     }
@@ -161,10 +163,10 @@ fn size(fields: &mut Fields, stats: &Stats) {
     let size = &stats.size;
     let mut text = format!("{} in {}", bytes(size.bytes), counted(size.row_groups, "row group"));
     if size.rows_in_journal > 0 {
-        text.push_str(&format!(" and a journal of {}", counted(size.rows_in_journal, "event")));
+        let _ = write!(text, " and a journal of {}", counted(size.rows_in_journal, "event"));
     }
     if let Some(each) = size.bytes_per_row {
-        text.push_str(&format!(", {} bytes per row", three_digits(each)));
+        let _ = write!(text, ", {} bytes per row", three_digits(each));
     }
     fields.add("size", text);
     let kinds: Vec<_> = stats.kinds.iter().map(|(kind, rows)| format!("{kind} {}", count(*rows))).collect();
@@ -226,7 +228,7 @@ fn processes(out: &mut String, stats: &Stats, width: usize) {
     table.push(heads(&["service", "pid", "runtime", "rows", "moved", "executable"]));
     // The busiest ones first.
     let mut processes: Vec<_> = stats.processes.iter().collect();
-    processes.sort_by_key(|process| (std::cmp::Reverse(process.bytes), process.pid));
+    processes.sort_by_key(|process| (Reverse(process.bytes), process.pid));
     for process in processes.iter().take(PROCESSES) {
         let known = |text: &Option<String>| Cell::new(text.as_deref().unwrap_or("-"));
         table.push(vec![

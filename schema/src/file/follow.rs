@@ -60,9 +60,9 @@ impl Follower {
         if self.ended {
             return Ok(Progress::Ended);
         }
-        let count = match self.from_journal(&mut each)? {
+        let count = match self.read_journal(&mut each)? {
             Some(count) => count,
-            None => match self.from_reader(&mut each)? {
+            None => match self.read_anew(&mut each)? {
                 Some(count) => count,
                 None => return Ok(Progress::Ended),
             },
@@ -75,7 +75,7 @@ impl Follower {
     }
 
     /// What was added to the journal. None when a reader has to look.
-    fn from_journal(&mut self, each: &mut impl FnMut(&Event<'_>)) -> Result<Option<u64>, Error> {
+    fn read_journal(&mut self, each: &mut impl FnMut(&Event<'_>)) -> Result<Option<u64>, Error> {
         let Some((file, place)) = &mut self.journal else { return Ok(None) };
         // The finished file has what is in no journal: the rows of its last moment.
         let records = if self.names.unfinished() { journal::read_on(file, place)? } else { None };
@@ -98,7 +98,7 @@ impl Follower {
     }
 
     /// Everything behind what was handed out. None when that is nothing, and nothing more will come.
-    fn from_reader(&mut self, each: &mut impl FnMut(&Event<'_>)) -> Result<Option<u64>, Error> {
+    fn read_anew(&mut self, each: &mut impl FnMut(&Event<'_>)) -> Result<Option<u64>, Error> {
         let journal = File::open(&self.names.journal);
         let mut reader = EventReader::open_path_from(&self.names.path, Projection::All, self.rows)?;
         if reader.metadata().capture_id != self.metadata.capture_id {

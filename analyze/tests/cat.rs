@@ -47,6 +47,12 @@ fn events_are_lines() {
     assert!(text.contains("<- read 33 GET /…\n"), "{text}");
     assert_eq!(stdout(path, &["cat", "run.parquet", "--pid", "18"]), "");
 
+    let mut bytes = fs::read(path.join("run.parquet")).unwrap();
+    bytes[4..100].fill(0x5a);
+    fs::write(path.join("damaged.parquet"), bytes).unwrap();
+    let ran = run(path, &["cat", "damaged.parquet"]);
+    assert!(ran.code == 2 && ran.stderr.starts_with("beyla-analyze: damaged.parquet: "), "{ran:?}");
+
     let objects = stdout(path, &["cat", "run.parquet", "--format", "ndjson"]);
     let events = ["run.parquet", "--sql", "select * from events", "--format", "ndjson"];
     assert_eq!(objects, stdout(path, &events));

@@ -67,6 +67,11 @@ fn captures_of_several_hosts_are_one_file_and_their_requests_stay_the_same() {
     assert_eq!(before.lines().count(), 60);
     assert_eq!(run(path, &arguments(&["all.parquet"], query)).stdout, before);
 
+    for mode in [&["--prometheus"][..], &["--traces"]] {
+        let expected = run(path, &[&order, mode].concat()).stdout;
+        assert_eq!(run(path, &[&["all.parquet"], mode].concat()).stdout, expected, "{mode:?}");
+    }
+
     // Rows are in the order of the wall times; processes and connections do not meet.
     let ask = |query| run(path, &["all.parquet", "--sql", query, "--format", "csv"]).stdout;
     let query = "select count(*) as n, count(distinct connection) as connections from requests";

@@ -63,12 +63,14 @@ impl Cat {
         let mut shown = Shown::new(self, capture.metadata().clock());
         let mut progress = Progress::new(capture.rows(), false);
         let mut result = Ok(());
-        capture.each_event(&mut progress, |event| {
+        let read = capture.each_event(&mut progress, |event| {
             result = shown.event(event, out);
             result.is_ok()
-        })?;
+        });
+        // What comes before damage is shown.
         result?;
-        shown.flush(out)
+        shown.flush(out)?;
+        read
     }
 
     /// Writes the events that there are in `path` and those that are added, until the capture has ended. Whole lines are

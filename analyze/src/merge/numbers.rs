@@ -11,7 +11,7 @@ use beyla_schema::{
 use crate::RECORDER;
 
 /// Captures that one file can hold: as many ranges of a thousand CPUs there are.
-pub(super) const MOST: usize = 64;
+pub(crate) const MOST: usize = 64;
 
 /// Process ids of one capture: Linux has no larger ones.
 const PIDS: u32 = 1 << 22;

@@ -29,7 +29,7 @@ pub(super) fn replay(
 ) -> Vec<Summary> {
     let merged = file.metadata().merged.clone();
     let mut summaries = Vec::new();
-    for (index, about) in merged.iter().enumerate() {
+    for (index, about) in merged.iter().take(file.captures()).enumerate() {
         let source = Source { host: about.capture.host.name.clone(), ..file.source.clone() };
         let mut reopened = None;
         let reader = match (index, EventReader::open_path(&file.path, file.columns)) {

@@ -19,6 +19,7 @@ use beyla_schema::{
 
 use crate::{
     Error,
+    merge::numbers::MOST,
     parts::recordings,
     progress::Progress,
     selection::{Asked, Selected, Selection},
@@ -123,9 +124,17 @@ impl Capture {
         Ok(())
     }
 
-    /// Host name of the capture.
-    pub fn host(&self) -> &str {
-        &self.source.host
+    /// Host names of the captures in the file.
+    pub fn hosts(&self) -> Vec<&str> {
+        match &*self.metadata().merged {
+            [] => vec![&self.source.host],
+            merged => merged.iter().map(|merged| &*merged.capture.host.name).collect(),
+        }
+    }
+
+    /// Captures in the file.
+    pub(crate) fn captures(&self) -> usize {
+        self.metadata().merged.len().clamp(1, MOST)
     }
 
     /// What the file says about itself.
@@ -323,7 +332,7 @@ pub fn replay_all(
     progress: bool,
 ) -> Vec<Summary> {
     let consumer = &mut Kept::new(rules, consumer.signal(), consumer);
-    let passes = |capture: &Capture| capture.rows() * capture.metadata().merged.len().max(1) as u64;
+    let passes = |capture: &Capture| capture.rows() * capture.captures() as u64;
     let mut progress = Progress::new(captures.iter().map(passes).sum(), progress);
     let mut summaries = Vec::new();
     for mut recording in recordings(captures, |capture| capture.reader.metadata()) {

@@ -66,7 +66,7 @@ impl Session {
     pub fn new(input: Input, show: Show) -> Result<Self, Error> {
         let captures: Vec<_> = input.files.iter().cloned().zip(input.captures()?).collect();
         let unfinished = captures.iter().any(|(_, capture)| capture.unfinished());
-        let summaries = captures.iter().map(|(_, capture)| capture.metadata().merged.len().max(1)).sum();
+        let summaries = captures.iter().map(|(_, capture)| capture.captures()).sum();
         let recordings = recordings(captures, |(_, capture)| capture.metadata());
         let files = recordings.into_iter().flatten().map(|(path, _)| path).collect();
         let (input, findings) = (Arc::new(Input { files, ..input }), Findings::default());

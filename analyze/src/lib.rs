@@ -2,8 +2,9 @@
 //!
 //! [`replay`] drives events from files through the engine into a consumer, of all requests or of a [`selection`]; everything else is a consumer and
 //! what is made of it: the RED report ([`report`]), tables for SQL ([`sql`]), Prometheus text and trace lines
-//! ([`export`]), and what route rules would make of the paths ([`routes`]). [`mod@validate`] checks files, [`filter`] writes
-//! them anew. The binary only turns its arguments, and a file of [`config`], into calls of these.
+//! ([`export`]), and what route rules would make of the paths ([`routes`]). [`mod@validate`] checks files, [`filter`] and
+//! [`mod@merge`] write them anew; [`stats`], [`columns`] and [`mod@cat`] show what they are made of. The binary only
+//! turns its arguments, and a file of [`config`], into calls of these.
 
 pub mod cat;
 pub mod columns;

@@ -1,22 +1,29 @@
 //! Offline analysis of capture files: the same engine as the live recorder, fed from Parquet.
 //!
-//! [`replay`] drives events from files through the engine into a consumer, of all requests or of a [`selection`]; everything else is a consumer and
-//! what is made of it: the RED report ([`report`]), tables for SQL ([`sql`]), the formats of other tools
-//! ([`export`]), and what route rules would make of the paths ([`routes`]). [`mod@validate`] checks files, [`filter`] writes
-//! them anew. The binary only turns its arguments, and a file of [`config`], into calls of these.
+//! [`replay`] drives events from files through the engine into a consumer, of all requests or of a [`selection`]; everything
+//! else is a consumer and what is made of it: the RED report ([`report`]), tables for SQL ([`sql`]), the formats of other
+//! tools ([`export`]), and what route rules would make of the paths ([`routes`]). [`mod@validate`] checks files, [`filter`]
+//! and [`mod@merge`] write them anew; [`stats`], [`columns`] and [`mod@cat`] show what they are made of. The binary only
+//! turns its arguments, and a file of [`config`], into calls of these.
 
+pub mod cat;
+pub mod columns;
 pub mod config;
 pub mod demo;
 pub mod export;
 pub mod filter;
-mod markdown;
+pub mod interrupt;
+pub mod merge;
+mod output;
 mod parts;
+mod predicate;
 pub mod progress;
 pub mod replay;
 pub mod report;
 pub mod routes;
 pub mod selection;
 pub mod sql;
+pub mod stats;
 mod table;
 mod units;
 pub mod validate;
@@ -71,6 +78,9 @@ pub enum Error {
     #[error("cannot write the output: {0}")]
     Write(#[from] io::Error),
 }
+
+/// CPU of rows that the recorder itself adds.
+pub(crate) const RECORDER: u16 = u16::MAX;
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use beyla_schema::file::Metadata;
 
+/// Where the first file of its capture stood, and the first and the last part that a file is.
+type Place = (usize, u32, u32);
+
 /// Groups files into recordings: consecutive parts of one capture, in the order of their numbers. Any other file
 /// is a recording of its own, and so is what comes after a missing part. Recordings stand where the first file of
 /// their capture stood.
@@ -12,21 +15,22 @@ use beyla_schema::file::Metadata;
 pub(crate) fn recordings<T>(files: Vec<T>, metadata: impl Fn(&T) -> &Metadata) -> Vec<Vec<T>> {
     let mut places: HashMap<String, usize> = HashMap::new();
     let place = |(index, file): (usize, T)| {
-        let Metadata { part, capture_id, .. } = metadata(&file);
-        let place = match part {
-            Some(_) => *places.entry(capture_id.clone()).or_insert(index),
+        let about = metadata(&file);
+        let place = match about.part {
+            Some(_) => *places.entry(about.capture_id.clone()).or_insert(index),
             None => index,
         };
-        ((place, part.unwrap_or(0)), file)
+        let (first, last) = (about.part.unwrap_or(0), about.ends_with_part().unwrap_or(0));
+        ((place, first, last), file)
     };
     let mut files: Vec<_> = files.into_iter().enumerate().map(place).collect();
     files.sort_by_key(|(key, _)| *key);
 
-    let mut recordings: Vec<Vec<((usize, u32), T)>> = Vec::new();
+    let mut recordings: Vec<Vec<(Place, T)>> = Vec::new();
     for (key, file) in files {
-        let (place, part) = key;
-        let goes_on = |recording: &&mut Vec<((usize, u32), T)>| {
-            part > 1 && recording.last().is_some_and(|(last, _)| *last == (place, part - 1))
+        let (place, part, _) = key;
+        let goes_on = |recording: &&mut Vec<(Place, T)>| {
+            part > 1 && recording.last().is_some_and(|(last, _)| (last.0, last.2) == (place, part - 1))
         };
         match recordings.iter_mut().find(goes_on) {
             Some(recording) => recording.push((key, file)),
@@ -66,6 +70,15 @@ mod tests {
         assert_eq!(grouped(&[("a", Some(4)), ("a", Some(2)), ("a", Some(1))]), ["a1 a2", "a4"]);
         assert_eq!(grouped(&[("a", Some(1)), ("b", Some(2))]), ["a1", "b2"]);
         assert_eq!(grouped(&[("a", None), ("a", None)]), ["a0", "a0"]);
+    }
+
+    #[test]
+    fn merged_parts_stand_for_all_of_them() {
+        let file = |part, last_part| Metadata { part: Some(part), last_part, ..Metadata::default() };
+        let files = vec![file(4, None), file(1, Some(3)), file(6, Some(7))];
+        let parts = recordings(files, |file| file).into_iter();
+        let parts = parts.map(|files| files.iter().map(|file| file.part.unwrap()).collect::<Vec<_>>());
+        assert_eq!(parts.collect::<Vec<_>>(), [vec![1, 4], vec![6]]);
     }
 
     #[test]

@@ -4,7 +4,11 @@
 //! the same requests in the same order, and the bits say which of them count. So memory hardly grows with the file, and
 //! everything that takes requests can be asked for a part of them.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{
+    fmt::{self, Display, Formatter},
+    str::FromStr,
+    time::Duration,
+};
 
 use beyla_engine::{Sink, route::Signal};
 use beyla_schema::{
@@ -12,24 +16,10 @@ use beyla_schema::{
     event::Clock,
     request::Request,
 };
-use datafusion::{
-    arrow::{
-        array::{Array, cast::AsArray},
-        datatypes::DataType,
-    },
-    common::{DFSchema, ScalarValue},
-    error::DataFusionError,
-    execution::context::SessionContext,
-    logical_expr::ColumnarValue,
-    physical_expr::{
-        PhysicalExpr,
-        expressions::Column,
-        utils::{collect_columns, reassign_expr_columns},
-    },
-};
+use datafusion::error::DataFusionError;
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
-use crate::{Error, replay::Consumer};
+use crate::{Error, predicate::Predicate, replay::Consumer, units::rfc3339};
 
 /// Requests that an expression is asked about at once.
 const BATCH_ROWS: usize = 8 * 1024;
@@ -64,6 +54,15 @@ impl FromStr for Moment {
     }
 }
 
+impl Display for Moment {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::At(ns) => f.write_str(&rfc3339(ns).unwrap_or_else(|| ns.to_string())),
+            Self::After(after) => write!(f, "+{}", humantime::format_duration(after)),
+        }
+    }
+}
+
 impl Moment {
     /// Nanoseconds since 1970, for captures that began at `beginning`.
     fn wall_ns(self, beginning: i64) -> i64 {
@@ -92,6 +91,22 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// What is asked for, a text for each condition.
+    pub fn conditions(&self) -> Vec<String> {
+        let Self { from, to, services, routes, predicate } = self;
+        let mut conditions = Vec::new();
+        conditions.extend(from.map(|moment| format!("from {moment}")));
+        conditions.extend(to.map(|moment| format!("to {moment}")));
+        if !services.is_empty() {
+            conditions.push(format!("service {}", services.join(" or ")));
+        }
+        if !routes.is_empty() {
+            conditions.push(format!("route {}", routes.join(" or ")));
+        }
+        conditions.extend(predicate.as_ref().map(|predicate| format!("where {predicate}")));
+        conditions
+    }
+
     /// Whether every request counts.
     pub fn is_all(&self) -> bool {
         *self == Self::default()
@@ -187,8 +202,7 @@ impl Bits {
 
 /// Asks an expression about every request.
 pub(crate) struct Asked {
-    expression: Arc<dyn PhysicalExpr>,
-    columns: Vec<usize>,
+    predicate: Predicate,
     builder: Builder,
     signal: Signal,
     bits: Bits,
@@ -198,24 +212,10 @@ pub(crate) struct Asked {
 impl Asked {
     /// About the requests that a consumer of `signal` is given.
     pub(crate) fn new(predicate: &str, signal: Signal) -> Result<Self, Error> {
-        let (all, context) = (schema(), SessionContext::new());
-        let whole = DFSchema::try_from(Arc::clone(&all))?;
-        let expression = context.parse_sql_expr(predicate, &whole)?;
-        let expression = context.create_physical_expr(expression, &whole)?;
-        if expression.data_type(&all)? != DataType::Boolean {
-            let reason = format!("`{predicate}` is neither true nor false");
-            return Err(DataFusionError::Plan(reason).into());
-        }
-        let mut columns: Vec<usize> = collect_columns(&expression).iter().map(Column::index).collect();
-        columns.sort_unstable();
-        // A batch has to have a column to have rows.
-        if columns.is_empty() {
-            columns.push(0);
-        }
-        let read = Arc::new(all.project(&columns).map_err(DataFusionError::from)?);
-        let expression = reassign_expr_columns(expression, &read)?;
-        let builder = Builder::new(Source::default(), Some(&columns)).map_err(DataFusionError::from)?;
-        Ok(Self { expression, columns, builder, signal, bits: Bits::default(), result: Ok(()) })
+        let predicate = Predicate::new(predicate, &schema())?;
+        let builder =
+            Builder::new(Source::default(), Some(predicate.columns())).map_err(DataFusionError::from)?;
+        Ok(Self { predicate, builder, signal, bits: Bits::default(), result: Ok(()) })
     }
 
     /// The answers.
@@ -226,30 +226,13 @@ impl Asked {
     }
 
     fn flush(&mut self) {
-        if self.result.is_ok() {
+        if self.result.is_ok() && self.builder.rows() > 0 {
             self.result = self.ask();
         }
     }
 
     fn ask(&mut self) -> Result<(), DataFusionError> {
-        let rows = self.builder.rows();
-        if rows == 0 {
-            return Ok(());
-        }
-        match self.expression.evaluate(&self.builder.finish()?)? {
-            ColumnarValue::Array(answers) => {
-                let answers = answers.as_boolean();
-                for row in 0..rows {
-                    // An unknown answer is not true.
-                    self.bits.push(answers.is_valid(row) && answers.value(row));
-                }
-            }
-            ColumnarValue::Scalar(answer) => {
-                let answer = answer == ScalarValue::Boolean(Some(true));
-                (0..rows).for_each(|_| self.bits.push(answer));
-            }
-        }
-        Ok(())
+        self.predicate.ask(&self.builder.finish()?, |answer| self.bits.push(answer))
     }
 }
 
@@ -265,7 +248,7 @@ impl Sink for Asked {
 impl Consumer for Asked {
     fn begin(&mut self, source: &Source) {
         self.flush();
-        match Builder::new(source.clone(), Some(&self.columns)) {
+        match Builder::new(source.clone(), Some(self.predicate.columns())) {
             Ok(builder) => self.builder = builder,
             Err(error) => self.result = Err(error.into()),
         }

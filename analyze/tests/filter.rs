@@ -9,7 +9,7 @@ use std::{fs, fs::File, os::unix::fs::PermissionsExt as _, path::Path};
 use arrow::array::{Array, AsArray};
 use beyla_schema::{
     event::{Body, Close, Direction, Origin, Process},
-    file::{EventReader, Metadata, Projection, VERSION},
+    file::{EventReader, EventWriter, Metadata, Projection, VERSION},
 };
 use common::{Capture, MS, run, stdout};
 
@@ -157,6 +157,120 @@ fn a_fixture_of_an_older_version_stays_valid_and_gives_the_same_requests() {
     }
 }
 
+/// The rows of `requests` of `from` on connections that `file` has, and the rows of `file`.
+fn of_kept(path: &Path, from: &str, file: &str) -> (Vec<String>, Vec<String>) {
+    let query = "select * exclude (file) from requests";
+    let ask = |file: &str| run(path, &[file, "--sql", query, "--format", "ndjson"]).stdout;
+    let connection = |line: &&str| {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        row["connection"].as_u64().unwrap()
+    };
+    let after = ask(file);
+    let kept: std::collections::BTreeSet<_> = after.lines().map(|line| connection(&line)).collect();
+    let all = ask(from);
+    let expected = all.lines().filter(|line| kept.contains(&connection(line)));
+    (expected.map(str::to_owned).collect(), after.lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn connections_of_selected_requests_are_kept_whole_and_every_fixture_replays_identically() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
+    let mut fixtures = 0;
+    for fixture in fs::read_dir(root).unwrap().flatten() {
+        let name = fixture.file_name().into_string().unwrap();
+        let file = fixture.path().join(format!("{name}.parquet"));
+        if !file.exists() {
+            continue;
+        }
+        fixtures += 1;
+        fs::copy(file, path.join("in.parquet")).unwrap();
+        for (number, condition) in
+            ["connection % 3 = 0", "kind = 'client' and connection % 2 = 1"].iter().enumerate()
+        {
+            let filter = ["filter", "in.parquet", "-o", "out.parquet", "--force", "--where", condition];
+            assert_eq!(stdout(path, &filter), "", "{name}");
+            let valid = run(path, &["validate", "out.parquet"]);
+            assert_eq!(valid.code, 0, "{name} {condition}: {valid:?}");
+            let (expected, after) = of_kept(path, "in.parquet", "out.parquet");
+            assert_eq!(after, expected, "{name} {condition}");
+            let wanted = format!("select count(*) as n from requests where {condition}");
+            let count = |file| run(path, &[file, "--sql", &wanted, "--format", "csv"]).stdout;
+            assert_eq!(count("out.parquet"), count("in.parquet"), "{name} {number}");
+        }
+    }
+    assert!(fixtures > 10);
+}
+
+#[test]
+fn a_filtered_file_says_what_is_not_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let mut capture = Capture::new(path, "in.parquet");
+    capture.process("shop");
+    for number in 0..20 {
+        capture.serve(number * 10 * MS, number + 1, "/", if number % 4 == 0 { 500 } else { 200 }, MS);
+    }
+    capture.lose(2);
+    capture.loss("ring_full", 2);
+    capture.seen(2);
+    capture.end();
+    let filter = |input: &str, output: &str, conditions: &[&str]| {
+        stdout(path, &[&["filter", input, "-o", output][..], conditions].concat())
+    };
+    filter("in.parquet", "errors.parquet", &["--where", "status >= 500", "--from", "+30ms"]);
+    let (metadata, _) = everything(&path.join("errors.parquet"));
+    let filtered = metadata.filtered.unwrap();
+    // Of 20 connections 4 have four rows each, and there is the process.
+    assert_eq!(filtered.by, ["from +30ms", "where status >= 500"]);
+    assert_eq!(filtered.left_out, 16 * 4);
+    let valid = stdout(path, &["validate", "errors.parquet"]);
+    assert!(valid.starts_with("errors.parquet: valid, 20 rows"), "{valid}");
+    assert!(valid.contains("83 seen, 17 recorded + 2 lost + 64 left out"), "{valid}");
+    let report = run(path, &["errors.parquet"]).stdout;
+    assert!(
+        report.contains("\n  filtered    from +30ms; where status >= 500; 64 events left out\n"),
+        "{report}"
+    );
+    assert!(report.contains("\n  lost        2 (2.33%) of 83 seen"), "{report}");
+
+    // What is left out adds up.
+    let condition = "kind = 'open' and connection <= 5";
+    filter("errors.parquet", "one.parquet", &["--connections-where", condition]);
+    let (metadata, _) = everything(&path.join("one.parquet"));
+    let filtered = metadata.filtered.unwrap();
+    assert_eq!((filtered.by.len(), filtered.left_out), (3, 64 + 3 * 4));
+    assert!(stdout(path, &["validate", "one.parquet"]).starts_with("one.parquet: valid, 8 rows"));
+
+    // A file from which rows were taken without a word is not valid.
+    let rows = Path::new("lie.parquet");
+    let mut reader =
+        EventReader::open(File::open(path.join("errors.parquet")).unwrap(), Projection::All).unwrap();
+    let metadata = Metadata { filtered: None, ..reader.metadata().clone() };
+    let file = File::create(path.join(rows)).unwrap();
+    let mut writer = EventWriter::new(file, metadata.clock()).unwrap();
+    while reader.next_batch(|event| writer.push(event).unwrap()).unwrap().is_some() {}
+    writer.finish(&metadata).unwrap();
+    assert_eq!(run(path, &["validate", "lie.parquet"]).code, 1);
+}
+
+#[test]
+fn the_inbound_requests_that_made_outbound_ones_are_kept_with_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    fs::copy(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/proxy/proxy.parquet"),
+        path.join("in.parquet"),
+    )
+    .unwrap();
+    stdout(path, &["filter", "in.parquet", "-o", "out.parquet", "--where", "kind = 'client'"]);
+    let query = "select count(parent_id) as n from requests where kind = 'client'";
+    let count = |file| run(path, &[file, "--sql", query, "--format", "csv"]).stdout;
+    assert_ne!(count("in.parquet"), "n\n0\n");
+    assert_eq!(count("out.parquet"), count("in.parquet"));
+}
+
 #[test]
 fn nothing_is_overwritten_or_left_behind() {
     let folder = tempfile::tempdir().unwrap();
@@ -169,6 +283,9 @@ fn nothing_is_overwritten_or_left_behind() {
         (&["missing.parquet", "-o", "new.parquet", "--redact"], "missing.parquet: "),
         (&["out.parquet", "-o", "new.parquet", "--redact"], "out.parquet: not a Parquet file"),
         (&["in.parquet", "-o", "new.parquet"], "--redact"),
+        (&["in.parquet", "-o", "new.parquet", "--redact-header", "x"], "--redact"),
+        (&["in.parquet", "-o", "new.parquet", "--where", "status"], "neither true nor false"),
+        (&["in.parquet", "-o", "new.parquet", "--connections-where", "status = 200"], "status"),
         (&["in.parquet", "-o", "new.parquet", "--redact", "all"], "headers-only"),
         (&["in.parquet", "-o", "new.parquet", "--redact", "--redact-header", "host"], "cannot be redacted"),
     ];

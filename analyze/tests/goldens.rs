@@ -24,6 +24,7 @@ const GOLDENS: &[(&str, &[&str])] = &[
     ("traces.txt", &["--traces=text"]),
     ("traces.ndjson", &["--traces=json"]),
     ("backfill.om", &["--prometheus", "--metric-names", "beyla-2023", "--step", "10s"]),
+    ("stats.txt", &["stats"]),
 ];
 
 /// The same for outputs of which the size and the checksum are kept.
@@ -39,6 +40,11 @@ const DIGESTS: &[(&str, &[&str])] = &[
     ("timeline.perfetto-trace", &["export", "--format", "perfetto"]),
     ("again.sh", &["export", "--format", "curl"]),
     ("again.js", &["export", "--format", "k6"]),
+    ("stats.json", &["stats", "--format", "json"]),
+    ("schema.txt", &["schema"]),
+    ("schema.json", &["schema", "--table", "events", "--format", "json"]),
+    ("cat.txt", &["cat"]),
+    ("cat.ndjson", &["cat", "--format", "ndjson"]),
 ];
 
 fn fixtures() -> Vec<PathBuf> {

@@ -103,14 +103,14 @@ fn an_unfinished_capture_is_validated_and_filtered() {
     unfinished(path, 500);
     let text = stdout(path, &["validate", "run.parquet"]);
     let expected =
-        "run.parquet: incomplete, 1202 rows of format 1.2; the capture is still running, or it was killed\n";
+        "run.parquet: incomplete, 1202 rows of format 1.3; the capture is still running, or it was killed\n";
     assert!(text.starts_with(expected), "{text}");
     assert!(!text.contains("FAILED"), "{text}");
 
     assert_eq!(stdout(path, &["filter", "run.parquet", "-o", "safe.parquet", "--redact"]), "");
     let text = stdout(path, &["validate", "safe.parquet"]);
     let expected =
-        "safe.parquet: incomplete, 1202 rows of format 1.2; recovered from a capture that was killed\n";
+        "safe.parquet: incomplete, 1202 rows of format 1.3; recovered from a capture that was killed\n";
     assert!(text.starts_with(expected), "{text}");
     let query = "select distinct path, query from requests";
     let ran = run(path, &["safe.parquet", "--sql", query, "--format", "csv"]);

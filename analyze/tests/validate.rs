@@ -100,7 +100,7 @@ fn a_good_capture_is_valid_and_the_text_says_why() {
     assert_eq!(document["schema"], "beyla-analyze/validate/1");
     assert_eq!(check(&document, "identity")["note"], "10 seen, 10 recorded + 0 lost");
     let text = common::stdout(path, &["validate", "good.parquet"]);
-    assert!(text.starts_with("good.parquet: valid, 13 rows of format 1.2\n  ok           rows "), "{text}");
+    assert!(text.starts_with("good.parquet: valid, 13 rows of format 1.3\n  ok           rows "), "{text}");
     assert_eq!(text.lines().count(), 14, "{text}");
     shop(path, "shop.parquet");
     let (document, failed) = validate(path, &["good.parquet", "shop.parquet"]);

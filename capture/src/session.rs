@@ -428,6 +428,9 @@ impl Facts {
             probes: self.probes.iter().cloned().chain(tls::probes(&self.tls)).collect(),
             late_rows: tally.late_rows,
             part: None,
+            last_part: None,
+            filtered: None,
+            merged: Vec::new(),
             recovered: false,
             cost: Cost {
                 programs: self.progress.programs.get().cloned().unwrap_or_default(),

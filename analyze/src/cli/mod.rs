@@ -1,13 +1,17 @@
 //! The command line: what is accepted, and the calls of the library it is turned into. A file per command; nothing is
 //! decided here that the library could decide.
 
+mod cat;
 mod export;
 mod filter;
 mod generate;
 mod input;
+mod merge;
 mod replay;
 mod routes;
 mod routing;
+mod schema;
+mod stats;
 pub(crate) mod status;
 pub(crate) mod terminal;
 mod validate;
@@ -19,11 +23,15 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use self::{
+    cat::Cat,
     export::Export,
     filter::Filter,
     generate::Generate,
+    merge::Merge,
     replay::Replay,
     routes::Routes,
+    schema::Schema,
+    stats::Stats,
     terminal::{Color, Terminal},
     validate::Validate,
 };
@@ -49,9 +57,14 @@ Examples:
   beyla-analyze a.parquet b.parquet --sql 'select * from requests' --format ndjson
   beyla-analyze run.parquet --sql --format csv < queries.sql
   beyla-analyze routes run.parquet                 which route rules would give how many routes
+  beyla-analyze stats run.parquet                  when, where and how it was recorded, and what it holds
+  beyla-analyze schema                             the columns of the tables and what they mean
+  beyla-analyze cat run.parquet --follow           events as lines, while they are recorded
   beyla-analyze validate run.parquet               is it what the format says
   beyla-analyze filter run.parquet -o shared.parquet --redact
   beyla-analyze export run.parquet --format perfetto -o run.perfetto-trace
+  beyla-analyze filter run.parquet -o errors.parquet --where 'status >= 500'
+  beyla-analyze merge run.0*.parquet -o run.parquet
 
 A file that is called like a command is given as ./validate.
 
@@ -96,9 +109,13 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Routes(Routes),
+    Stats(Stats),
+    Schema(Schema),
+    Cat(Cat),
     Validate(Validate),
     Filter(Filter),
     Export(Export),
+    Merge(Merge),
 }
 
 /// Does what the command line asks for. Ends the process when that is nothing: wrong usage, `--help`.
@@ -112,9 +129,13 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         }
         (None, None) => replay.run(&mut terminal)?,
         (None, Some(Command::Routes(routes))) => routes.run(&mut terminal)?,
+        (None, Some(Command::Stats(stats))) => stats.run(&mut terminal)?,
+        (None, Some(Command::Schema(schema))) => schema.run(&mut terminal)?,
+        (None, Some(Command::Cat(cat))) => cat.run(&mut terminal)?,
         (None, Some(Command::Validate(validate))) => validate.run(&mut terminal)?,
         (None, Some(Command::Filter(filter))) => filter.run()?,
         (None, Some(Command::Export(export))) => export.run(&mut terminal)?,
+        (None, Some(Command::Merge(merge))) => merge.run()?,
     };
     terminal.out.flush()?;
     Ok(code)

@@ -2,7 +2,10 @@
 
 use std::io::{self, IsTerminal, StdoutLock, Write, stderr, stdout};
 
-use anstream::{AutoStream, ColorChoice, adapter::strip_str};
+use anstream::{
+    AutoStream, ColorChoice,
+    adapter::{strip_bytes, strip_str},
+};
 use beyla_analyze::report;
 use clap::ValueEnum;
 use terminal_size::{Width, terminal_size_of};
@@ -57,6 +60,22 @@ impl Terminal {
         } else {
             write!(self.out, "{}", strip_str(text))
         }
+    }
+}
+
+/// A text with ANSI styles that is written piece by piece, each of whole lines.
+impl Write for Terminal {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        if self.colour {
+            self.out.write_all(text)?;
+        } else {
+            self.out.write_all(&strip_bytes(text).into_vec())?;
+        }
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

@@ -68,7 +68,7 @@ pub enum Output {
 /// The `instance` of every series is the captured host; of several hosts, their names joined by commas.
 pub fn prometheus(input: &Input, metrics: Metrics, out: &mut impl Write) -> Result<Vec<Summary>, Error> {
     let captures = input.captures()?;
-    let mut hosts: Vec<&str> = captures.iter().map(Capture::host).collect();
+    let mut hosts: Vec<&str> = captures.iter().flat_map(Capture::hosts).collect();
     hosts.sort_unstable();
     hosts.dedup();
     let instance = hosts.join(",");

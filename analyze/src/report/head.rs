@@ -63,6 +63,10 @@ pub fn facts(summary: &Summary) -> Vec<Fact> {
     if let Some(part) = metadata.part {
         say("part", Level::Plain, format!("{part} of capture {}", metadata.capture_id));
     }
+    if let Some(filtered) = &metadata.filtered {
+        let left_out = counted(filtered.left_out, "event");
+        say("filtered", Level::Warning, format!("{}; {left_out} left out", filtered.by.join("; ")));
+    }
     let on = format!("{} on {}", count(stats.events), counted(stats.connections, "connection"));
     say("events", Level::Plain, on);
     say("requests", Level::Plain, count(stats.requests));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use beyla_engine::{graph::Call, red::Side};
-use beyla_schema::file::ProgramCost;
+use beyla_schema::file::{Filtered, ProgramCost};
 use serde::Serialize;
 
 use super::Report;
@@ -40,6 +40,8 @@ struct File<'r> {
     tool_version: &'r str,
     part: Option<u32>,
     selectors: &'r [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filtered: Option<&'r Filtered>,
     first_time: Option<String>,
     last_time: Option<String>,
     seconds: Option<f64>,
@@ -116,6 +118,7 @@ impl<'r> From<&'r Summary> for File<'r> {
             tool_version: &metadata.tool_version,
             part: metadata.part,
             selectors: &metadata.selectors,
+            filtered: metadata.filtered.as_ref(),
             first_time: range.and_then(|(first, _)| rfc3339(first)),
             last_time: range.and_then(|(_, last)| rfc3339(last)),
             seconds: range.map(|(first, last)| seconds(first, last)),

@@ -25,6 +25,7 @@ use futures::StreamExt;
 use tokio::runtime::{Builder, Runtime};
 
 pub use output::Format;
+pub(crate) use output::lines;
 
 use self::{
     events_stream::EventsStream, events_table::EventsTable, output::Output, requests_table::RequestsTable,
@@ -55,6 +56,8 @@ pub struct Session {
     runtime: Runtime,
     input: Arc<Input>,
     findings: Findings,
+    /// Summaries of a replay of all files.
+    summaries: usize,
     show: Show,
 }
 
@@ -63,6 +66,7 @@ impl Session {
     pub fn new(input: Input, show: Show) -> Result<Self, Error> {
         let captures: Vec<_> = input.files.iter().cloned().zip(input.captures()?).collect();
         let no_files = captures.iter().any(|(path, capture)| capture.unfinished() || demo::is_meant(path));
+        let summaries = captures.iter().map(|(_, capture)| capture.captures()).sum();
         let recordings = recordings(captures, |(_, capture)| capture.metadata());
         let files = recordings.into_iter().flatten().map(|(path, _)| path).collect();
         let (input, findings) = (Arc::new(Input { files, ..input }), Findings::default());
@@ -79,7 +83,7 @@ impl Session {
         // Plans run on the calling thread and replays on one of the blocking pool; the worker is there to see
         // Ctrl-C while both are busy.
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        Ok(Self { context, runtime, input, findings, show })
+        Ok(Self { context, runtime, input, findings, summaries, show })
     }
 
     /// Runs the statements of `sql`, separated by semicolons, and writes their results.
@@ -101,7 +105,7 @@ impl Session {
     /// What every file holds: found by the queries, or by one more replay.
     pub fn summaries(&self) -> Result<Vec<Summary>, Error> {
         let found = self.findings();
-        if found.len() == self.input.files.len() {
+        if found.len() == self.summaries {
             return Ok(found);
         }
         Ok(replay_all(self.input.captures()?, &self.input.rules, &mut Nothing, true))

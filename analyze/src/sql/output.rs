@@ -114,7 +114,8 @@ impl Output {
     }
 }
 
-fn lines(batch: &RecordBatch) -> Result<Vec<u8>, Error> {
+/// The rows of a batch as objects, one a line.
+pub(crate) fn lines(batch: &RecordBatch) -> Result<Vec<u8>, Error> {
     let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
     writer.write(batch).map_err(arrow_error)?;
     writer.finish().map_err(arrow_error)?;

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use beyla_schema::event::{Body, Event, loses_records};
 
+use crate::RECORDER;
+
 use super::{
     coverage::{Coverage, Hole},
     log::{At, Invariant, Log},
 };
-
-/// CPU of rows that the recorder itself adds.
-const RECORDER: u16 = u16::MAX;
 
 /// `(ts_ns, cpu, seq)`.
 type Key = (u64, u16, u64);
@@ -28,6 +27,8 @@ pub(super) struct Counts {
     /// Rows that the kernel made.
     pub(super) recorded: u64,
     losses: BTreeMap<Box<str>, Count>,
+    /// Rows of the kernel that were left out when the files were filtered.
+    left_out: u64,
     seen: Option<Count>,
     /// The end row of the file, and whether the capture goes on in another one.
     end: Option<At>,
@@ -58,14 +59,16 @@ impl Counts {
             sequences: BTreeMap::new(),
             recorded: 0,
             losses: BTreeMap::new(),
+            left_out: 0,
             seen: None,
             end: None,
             rotated: false,
         }
     }
 
-    /// The next file begins; of its rows so many are not in order, as it says itself.
-    pub(super) fn begin(&mut self, late_rows: u64) {
+    /// The next file begins; of its rows so many are not in order and so many were left out, as it says itself.
+    pub(super) fn begin(&mut self, late_rows: u64, left_out: u64) {
+        self.left_out = self.left_out.saturating_add(left_out);
         self.last[0] = None;
         (self.end, self.rotated) = (None, false);
         self.late_told += late_rows;
@@ -160,9 +163,13 @@ impl Counts {
         if missing > 0 {
             let cpus = holes.iter().filter(|(_, (missing, _))| *missing > 0);
             let cpus: Vec<_> = cpus.map(|(cpu, (missing, _))| format!("CPU {cpu} {missing}")).collect();
-            log.note(Invariant::Sequence, format!("{missing} missing ({}), {lost} lost", cpus.join(", ")));
+            let left_out = self.left_out_too(", ");
+            log.note(
+                Invariant::Sequence,
+                format!("{missing} missing ({}), {lost} lost{left_out}", cpus.join(", ")),
+            );
         }
-        if missing > lost && inexact.is_none() {
+        if missing > lost.saturating_add(self.left_out) && inexact.is_none() {
             for (cpu, (_, hole)) in holes {
                 let Some(Hole { numbers, before }) = hole else { continue };
                 let reason = format!("CPU {cpu} lacks {} to {}", numbers.start, numbers.end - 1);
@@ -172,18 +179,27 @@ impl Counts {
         self.identity(lost, inexact, log);
     }
 
+    /// Of a file that was filtered, how much it lacks.
+    fn left_out_too(&self, separator: &str) -> String {
+        match self.left_out {
+            0 => String::new(),
+            left_out => format!("{separator}{left_out} left out"),
+        }
+    }
+
     fn identity(&self, lost: u64, inexact: Option<&str>, log: &mut Log) {
         let Some(seen) = self.seen.map(Count::grown) else {
             return log.skip(Invariant::Identity, "there is no `seen` row".to_owned());
         };
         let recorded = self.recorded;
-        let sum = format!("{seen} seen, {recorded} recorded + {lost} lost");
+        let sum = format!("{seen} seen, {recorded} recorded + {lost} lost{}", self.left_out_too(" + "));
         if let Some(reason) = inexact {
             return log.skip(Invariant::Identity, format!("{sum}: not exact, {reason}"));
         }
         log.looked(Invariant::Identity, 1);
-        if seen != recorded.saturating_add(lost) {
-            let difference = i128::from(recorded) + i128::from(lost) - i128::from(seen);
+        let difference =
+            i128::from(recorded) + i128::from(lost) + i128::from(self.left_out) - i128::from(seen);
+        if difference != 0 {
             log.fail(Invariant::Identity, log.last_file(), None, format!("{sum}: {difference:+}"));
         }
         log.note(Invariant::Identity, sum);

@@ -111,7 +111,8 @@ impl Validator {
     fn file(&mut self, capture: &mut Capture, progress: &mut Progress) {
         let metadata = capture.metadata().clone();
         let mut at = self.log.begin(capture.name());
-        self.counts.begin(metadata.late_rows);
+        let left_out = metadata.filtered.as_ref().map_or(0, |filtered| filtered.left_out);
+        self.counts.begin(metadata.late_rows, left_out);
         self.newer |= metadata.schema_version > VERSION;
         columns::check_schema(&capture.schema(), metadata.schema_version, at, &mut self.log);
         let damage = loop {

@@ -12,8 +12,7 @@ use std::{
 
 use beyla_schema::{
     event::{
-        Body, Call, Clock, Close, Data, Direction, Endpoint, Event, Loss, Open, Origin, Process, Source,
-        Transport,
+        Body, Call, Close, Data, Direction, Endpoint, Event, Loss, Open, Origin, Process, Source, Transport,
     },
     file::{ClockSample, EventWriter, Host, Metadata, VERSION, Version},
 };
@@ -41,7 +40,11 @@ const RECORDER: u16 = u16::MAX;
 impl Capture {
     /// An empty capture of host `shop-1`.
     pub fn new(folder: &Path, name: &str) -> Self {
-        let clock = ClockSample { monotonic_ns: 0, realtime_ns: EPOCH_NS, boottime_ns: 0 };
+        Self::at(folder, name, ClockSample { monotonic_ns: 0, realtime_ns: EPOCH_NS, boottime_ns: 0 })
+    }
+
+    /// The same with another clock.
+    pub fn at(folder: &Path, name: &str, clock: ClockSample) -> Self {
         let metadata = Metadata {
             schema_version: VERSION,
             tool_version: "0.1.0".into(),
@@ -61,7 +64,7 @@ impl Capture {
             ..Metadata::default()
         };
         let path = folder.join(name);
-        let writer = EventWriter::new(File::create(&path).unwrap(), Clock { offset_ns: EPOCH_NS }).unwrap();
+        let writer = EventWriter::new(File::create(&path).unwrap(), clock.clock()).unwrap();
         Self { writer, path, metadata, seq: [0; 2], recorded: 0, now: 0 }
     }
 

@@ -1,5 +1,6 @@
 //! The Arrow form of events and requests: column names, types and the conversions both ways.
 
+pub mod columns;
 pub mod events;
 pub mod requests;
 mod words;

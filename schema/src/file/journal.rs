@@ -191,6 +191,13 @@ impl Journal {
     }
 }
 
+/// Up to where a journal was read: which generation of it, and where its next frame will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    head: Head,
+    at: u64,
+}
+
 /// What a journal holds.
 pub(super) struct Tail {
     /// The capture, as it was known at its beginning.
@@ -203,6 +210,8 @@ pub(super) struct Tail {
     pub(super) events: u64,
     /// What ended the reading, if not the last frame.
     pub(super) damage: Option<Flaw>,
+    /// Where it ended.
+    pub(super) place: Place,
 }
 
 /// How often reading starts over because the capture goes on meanwhile. It takes as long to fill the journal
@@ -223,14 +232,33 @@ pub(super) fn read(file: &File) -> Result<Tail, Error> {
             records: Vec::new(),
             events: 0,
             damage: None,
+            place: Place { head, at: head.frames_at() },
         };
-        let tail = frames(file, head, tail)?;
+        let tail = frames(file, tail)?;
         // Frames of this generation are only overwritten after the head was.
         if self::head(file)? == Some(head) {
             return Ok(tail);
         }
     }
     Err(flawed((0, "this is not the head of a journal, or it is damaged")))
+}
+
+/// Reads the frames that were added behind `place`, which moves on. None when the journal began anew since, and when it
+/// is being rewritten right now.
+pub(super) fn read_on(file: &File, place: &mut Place) -> io::Result<Option<Vec<u8>>> {
+    let mut records = Vec::new();
+    let mut at = place.at;
+    while records.len() < FRAME_FULL
+        && let Some(frame) = frame(file, at, place.head.generation, &mut records)?
+    {
+        at += (FRAME + frame.length as usize) as u64;
+    }
+    // Frames of this generation are only overwritten after the head was.
+    if head(file)? != Some(place.head) {
+        return Ok(None);
+    }
+    place.at = at;
+    Ok(Some(records))
 }
 
 fn head(file: &File) -> io::Result<Option<Head>> {
@@ -254,11 +282,12 @@ fn metadata(file: &File, head: Head) -> Result<Metadata, Error> {
     Metadata::parse(&json)
 }
 
-fn frames(file: &File, head: Head, mut tail: Tail) -> io::Result<Tail> {
-    let mut at = head.frames_at();
+fn frames(file: &File, mut tail: Tail) -> io::Result<Tail> {
+    let head = tail.place.head;
     loop {
+        let at = tail.place.at;
         if let Some(events) = frame(file, at, head.generation, &mut tail.records)? {
-            at += (FRAME + events.length as usize) as u64;
+            tail.place.at += (FRAME + events.length as usize) as u64;
             tail.events += u64::from(events.events);
             continue;
         }

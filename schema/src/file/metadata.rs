@@ -1,6 +1,6 @@
 //! What a capture file says about itself as a whole.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use super::Error;
 use crate::event::Clock;
 
 /// The version of the file format that this crate writes.
-pub const VERSION: Version = Version { major: 1, minor: 2 };
+pub const VERSION: Version = Version { major: 1, minor: 3 };
 
 /// A version of the file format. Files of a newer major are refused; a newer minor only adds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -61,12 +61,51 @@ pub struct Metadata {
     /// Which part of a rotated capture this file is, from 1. None: the capture is one file.
     #[serde(default)]
     pub part: Option<u32>,
+    /// The last of the parts that were merged into this file, beginning with `part`. None: they were not, or are all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_part: Option<u32>,
+    /// What was left out when the file was made of another one. None: nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filtered: Option<Filtered>,
+    /// The captures that were merged into this file. Empty: it is of one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged: Vec<Merged>,
     /// Made of what a capture that was killed had left: its last moments are missing.
     #[serde(default)]
     pub recovered: bool,
     /// What the capture itself cost, up to when the file was finished.
     #[serde(default)]
     pub cost: Cost,
+}
+
+/// What a file lacks of the capture it was made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filtered {
+    /// What was asked for, one text for each condition.
+    pub by: Vec<String>,
+    /// Rows made by the kernel programs that were left out: what was seen is what is here, this, and what was lost.
+    pub left_out: u64,
+}
+
+/// One of the captures that were merged into a file, and how its numbers were changed so that they are its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Merged {
+    /// What was added to its event times, nanoseconds: by its first clock sample it is the same wall time.
+    pub shift_ns: u64,
+    /// What was added to the numbers of its CPUs.
+    pub cpus_from: u16,
+    /// What was added to the ids of its processes and threads.
+    pub pids_from: u32,
+    /// What the ids of its connections were combined with by exclusive or.
+    pub connections_with: u64,
+    /// What it lost, by cause: rows of the file have sums over the captures.
+    pub losses: BTreeMap<String, u64>,
+    /// Events its kernel programs saw; 0 when it does not tell.
+    pub seen: u64,
+    /// Why it ended; None when it was cut off.
+    pub end: Option<String>,
+    /// What it said about itself.
+    pub capture: Metadata,
 }
 
 /// Facts of the captured machine.
@@ -145,6 +184,11 @@ impl Metadata {
     /// The number that identifies the capture; 0 when what the file has is none.
     pub fn number(&self) -> u64 {
         u64::from_str_radix(&self.capture_id, 16).unwrap_or(0)
+    }
+
+    /// The number of its last part. None: it is one file.
+    pub fn ends_with_part(&self) -> Option<u32> {
+        self.last_part.or(self.part)
     }
 
     /// When the capture began, wall nanoseconds; 0 when it does not tell.

@@ -2,19 +2,25 @@
 //! file's key-value metadata. `docs/format.md` is the contract; [`VERSION`] its number.
 //!
 //! [`EventWriter`] writes such a file; [`JournaledWriter`] writes one that can be read at any moment, whatever
-//! becomes of its writer; [`EventReader`] reads both.
+//! becomes of its writer; [`EventReader`] reads both, and a [`Follower`] what is added to it.
 
+mod follow;
 mod footer;
 mod journal;
 mod journaled;
+mod layout;
 mod metadata;
 mod names;
 mod reader;
 mod record;
 mod writer;
 
+pub use follow::{Follower, Progress};
 pub use journaled::JournaledWriter;
-pub use metadata::{ClockSample, Cost, Host, Metadata, Probe, ProgramCost, VERSION, Version};
+pub use layout::{ColumnSize, Layout};
+pub use metadata::{
+    ClockSample, Cost, Filtered, Host, Merged, Metadata, Probe, ProgramCost, VERSION, Version,
+};
 pub use names::Names;
 pub use reader::{EventReader, Projection};
 pub use record::{decode, encode};

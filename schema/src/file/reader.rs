@@ -22,13 +22,13 @@ use parquet::{
 };
 
 use super::{
-    Error, METADATA_KEY, Metadata, Names,
+    Error, Layout, METADATA_KEY, Metadata, Names,
     footer::{self, MAGIC},
-    journal::{self, Tail},
+    journal::{self, Place, Tail},
     record,
 };
 use crate::{
-    arrow::events::{Builder, EventBatch, NOT_FOR_PAIRING, schema},
+    arrow::events::{Builder, EventBatch, NOT_FOR_FACTS, NOT_FOR_PAIRING, schema},
     event::Event,
 };
 
@@ -39,6 +39,8 @@ pub enum Projection {
     All,
     /// What the engine needs to pair requests.
     Pairing,
+    /// What can be told without the bytes that were moved.
+    Facts,
 }
 
 impl Projection {
@@ -46,6 +48,7 @@ impl Projection {
         match self {
             Self::All => true,
             Self::Pairing => !NOT_FOR_PAIRING.contains(&column),
+            Self::Facts => !NOT_FOR_FACTS.contains(&column),
         }
     }
 }
@@ -58,6 +61,7 @@ pub struct EventReader {
     groups: Option<ParquetRecordBatchReader>,
     journal: Option<JournalReader>,
     unfinished: bool,
+    layout: Layout,
 }
 
 /// Rows decoded at a time: enough to amortise the work per batch, few enough to stay in the cache.
@@ -72,6 +76,14 @@ const ATTEMPTS: usize = 10;
 impl EventReader {
     /// Opens a finished file: reads its metadata and prepares to decode the columns of `projection`.
     pub fn open<R: ChunkReader + 'static>(input: R, projection: Projection) -> Result<Self, Error> {
+        Self::open_from(input, projection, 0)
+    }
+
+    fn open_from<R: ChunkReader + 'static>(
+        input: R,
+        projection: Projection,
+        first: u64,
+    ) -> Result<Self, Error> {
         let length = input.len();
         let begins = length >= 4 && input.get_bytes(0, 4)? == MAGIC;
         let ends = length >= 12 && input.get_bytes(length - 4, 4)? == MAGIC;
@@ -84,20 +96,26 @@ impl EventReader {
             .map_err(|_| Error::Damaged { row: 0 })??;
         let file = builder.metadata().file_metadata();
         let (metadata, rows) = (metadata_of(file)?, rows_of(file));
-        let groups = Some(groups(builder, projection)?);
-        Ok(Self { metadata, rows, next_row: 0, groups, journal: None, unfinished: false })
+        let layout = Layout::of(builder.metadata());
+        let groups = Some(groups(builder, projection, first)?);
+        Ok(Self { metadata, rows, next_row: first, groups, journal: None, unfinished: false, layout })
     }
 
     /// Opens the capture that is, or will be, at `path`: the finished file; or, while the capture goes on or
     /// when it was killed, the events so far. `path` may also name one of the files that stand for it until
     /// then ([`Names`]).
     pub fn open_path(path: &Path, projection: Projection) -> Result<Self, Error> {
+        Self::open_path_from(path, projection, 0)
+    }
+
+    /// The same without the rows before `first`.
+    pub(super) fn open_path_from(path: &Path, projection: Projection, first: u64) -> Result<Self, Error> {
         let names = Names::of(path);
         for _ in 0..ATTEMPTS {
             if !names.unfinished() {
-                return Self::open(File::open(&names.path)?, projection);
+                return Self::open_from(File::open(&names.path)?, projection, first);
             }
-            if let Some(reader) = Self::open_unfinished(&names, projection)? {
+            if let Some(reader) = Self::open_unfinished(&names, projection, first)? {
                 return Ok(reader);
             }
         }
@@ -105,7 +123,7 @@ impl EventReader {
     }
 
     /// None when the capture has finished meanwhile.
-    fn open_unfinished(names: &Names, projection: Projection) -> Result<Option<Self>, Error> {
+    fn open_unfinished(names: &Names, projection: Projection, first: u64) -> Result<Option<Self>, Error> {
         let partial = found(File::open(&names.partial))?;
         let journal = found(File::open(&names.journal))?;
         if journal.is_none() && !names.partial.exists() {
@@ -123,15 +141,16 @@ impl EventReader {
         let mut reader = Self {
             metadata: Metadata::default(),
             rows: 0,
-            next_row: 0,
+            next_row: first,
             groups: None,
             journal: None,
             unfinished: true,
+            layout: Layout::default(),
         };
         if length > 0 {
             let missing = || io::Error::from(io::ErrorKind::NotFound).into();
             let partial = partial.ok_or_else(missing).map_err(in_partial)?;
-            reader.open_groups(partial, length, projection).map_err(in_partial)?;
+            reader.open_groups(partial, length, projection, first).map_err(in_partial)?;
         }
         if let Some(tail) = tail {
             if reader.groups.is_some() && tail.metadata.capture_id != reader.metadata.capture_id {
@@ -141,8 +160,11 @@ impl EventReader {
                 }));
             }
             reader.metadata = tail.metadata.clone();
+            let in_groups = reader.rows;
             reader.rows += tail.events;
-            reader.journal = Some(JournalReader::new(tail, projection, names)?);
+            let mut journal = JournalReader::new(tail, projection, names)?;
+            journal.skip(first.saturating_sub(in_groups));
+            reader.journal = Some(journal);
         } else if reader.groups.is_none() {
             let reason = "there is no journal, and no row group was closed";
             return Err(in_partial(Error::Unfinished { offset: length, reason }));
@@ -150,18 +172,25 @@ impl EventReader {
         Ok(Some(reader))
     }
 
-    fn open_groups(&mut self, partial: File, length: u64, projection: Projection) -> Result<(), Error> {
+    fn open_groups(
+        &mut self,
+        partial: File,
+        length: u64,
+        projection: Projection,
+        first: u64,
+    ) -> Result<(), Error> {
         let found = footer::collect(&partial, length);
         let found = found.map_err(|(offset, reason)| Error::Unfinished { offset, reason })?;
         let Some(found) = found else { return Ok(()) };
         self.metadata = metadata_of(found.file_metadata())?;
         self.rows = rows_of(found.file_metadata());
+        self.layout = Layout::of(&found);
         let builder = catch_unwind(AssertUnwindSafe(|| {
             let metadata = ArrowReaderMetadata::try_new(Arc::new(found), ArrowReaderOptions::new())?;
             Ok::<_, ParquetError>(ParquetRecordBatchReaderBuilder::new_with_metadata(partial, metadata))
         }));
         let builder = builder.map_err(|_| Error::Damaged { row: 0 })??;
-        self.groups = Some(groups(builder, projection)?);
+        self.groups = Some(groups(builder, projection, first)?);
         Ok(())
     }
 
@@ -178,6 +207,16 @@ impl EventReader {
     /// Rows of them that are in the journal of an unfinished file.
     pub fn rows_in_journal(&self) -> u64 {
         self.journal.as_ref().map_or(0, |journal| journal.events)
+    }
+
+    /// Up to where the journal of an unfinished file was read.
+    pub(super) fn place(&self) -> Option<Place> {
+        self.journal.as_ref().map(|journal| journal.tail.place)
+    }
+
+    /// How much room the columns take.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// Whether the capture has not finished: it goes on, was killed, or could not write on.
@@ -248,6 +287,17 @@ impl JournalReader {
         Ok(Self { events: tail.events, tail, read: 0, builder, columns, schema, names: names.clone() })
     }
 
+    /// Leaves out the next `count` events.
+    fn skip(&mut self, count: u64) {
+        let mut records = self.tail.records.get(self.read..).unwrap_or_default();
+        for _ in 0..count {
+            if record::decode(&mut records).is_none() {
+                break;
+            }
+        }
+        self.read = self.tail.records.len() - records.len();
+    }
+
     fn next(&mut self) -> Result<Option<RecordBatch>, Error> {
         let mut records = &self.tail.records[self.read..];
         let mut flaw = None;
@@ -299,6 +349,7 @@ fn rows_of(file: &FileMetaData) -> u64 {
 fn groups<R: ChunkReader + 'static>(
     builder: ParquetRecordBatchReaderBuilder<R>,
     projection: Projection,
+    first: u64,
 ) -> Result<ParquetRecordBatchReader, Error> {
     let columns = builder.metadata().file_metadata().schema_descr();
     for field in schema().fields().iter().filter(|field| !field.is_nullable()) {
@@ -308,5 +359,7 @@ fn groups<R: ChunkReader + 'static>(
     }
     let indices = columns.columns().iter().enumerate().filter(|(_, column)| projection.has(column.name()));
     let mask = ProjectionMask::leaves(columns, indices.map(|(index, _)| index));
-    Ok(builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?)
+    let builder = builder.with_projection(mask).with_batch_size(BATCH_ROWS);
+    let skipped = usize::try_from(first).unwrap_or(usize::MAX);
+    Ok(if skipped == 0 { builder } else { builder.with_offset(skipped) }.build()?)
 }

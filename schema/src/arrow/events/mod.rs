@@ -96,6 +96,10 @@ pub const NOT_FOR_PAIRING: &[&str] = &[
     "runtime",
 ];
 
+/// The columns that tell nothing about a capture as a whole.
+pub const NOT_FOR_FACTS: &[&str] =
+    &["time", "tid", "ready_ns", "goroutine", "payload", "tail", "parent", "command_line"];
+
 /// The schema of an event file.
 pub fn schema() -> SchemaRef {
     Arc::clone(&SCHEMA)

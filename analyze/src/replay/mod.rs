@@ -1,6 +1,8 @@
 //! The driver: capture files in, through the engine, into a consumer of requests; and what each file turned
 //! out to hold.
 
+mod merged;
+
 use std::path::{Path, PathBuf};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
@@ -11,12 +13,13 @@ use beyla_engine::{
 use beyla_schema::{
     arrow::requests::Source,
     event::{Body, Event, loses_records},
-    file::{Cost, Error as FileError, EventReader, Metadata, Projection},
+    file::{Cost, Error as FileError, EventReader, Layout, Metadata, Projection},
     request::Request,
 };
 
 use crate::{
     Error, demo,
+    merge::numbers::MOST,
     parts::recordings,
     progress::Progress,
     selection::{Asked, Selected, Selection},
@@ -59,6 +62,8 @@ impl Input {
 
 /// An opened capture file.
 pub struct Capture {
+    path: PathBuf,
+    columns: Projection,
     source: Source,
     reader: EventReader,
 }
@@ -75,6 +80,11 @@ impl Capture {
         Self::with_columns(path, Projection::All)
     }
 
+    /// Opens a file without the bytes that were moved.
+    pub fn open_facts(path: &Path) -> Result<Self, Error> {
+        Self::with_columns(path, Projection::Facts)
+    }
+
     fn with_columns(path: &Path, columns: Projection) -> Result<Self, Error> {
         let file = path.display().to_string();
         let opened =
@@ -83,7 +93,7 @@ impl Capture {
             Ok(reader) => {
                 let metadata = reader.metadata();
                 let source = Source { file, host: metadata.host.name.clone(), clock: metadata.clock() };
-                Ok(Self { source, reader })
+                Ok(Self { path: path.to_owned(), columns, source, reader })
             }
             Err(error) => Err(Error::File { file, error }),
         }
@@ -116,9 +126,17 @@ impl Capture {
         Ok(())
     }
 
-    /// Host name of the capture.
-    pub fn host(&self) -> &str {
-        &self.source.host
+    /// Host names of the captures in the file.
+    pub fn hosts(&self) -> Vec<&str> {
+        match &*self.metadata().merged {
+            [] => vec![&self.source.host],
+            merged => merged.iter().map(|merged| &*merged.capture.host.name).collect(),
+        }
+    }
+
+    /// Captures in the file.
+    pub(crate) fn captures(&self) -> usize {
+        self.metadata().merged.len().clamp(1, MOST)
     }
 
     /// What the file says about itself.
@@ -134,6 +152,11 @@ impl Capture {
     /// The columns of the rows.
     pub fn schema(&self) -> SchemaRef {
         self.reader.schema()
+    }
+
+    /// How much room its columns take.
+    pub fn layout(&self) -> &Layout {
+        self.reader.layout()
     }
 
     /// Rows in the file.
@@ -227,8 +250,13 @@ impl Summary {
     pub fn lost_ratio(&self) -> f64 {
         match self.lost() {
             0 => 0.0,
-            lost => lost as f64 / (lost + self.stats.events) as f64,
+            lost => lost as f64 / (lost + self.stats.events + self.left_out()) as f64,
         }
+    }
+
+    /// Events that are not in the file because it was filtered.
+    pub fn left_out(&self) -> u64 {
+        self.metadata.filtered.as_ref().map_or(0, |filtered| filtered.left_out)
     }
 
     /// Events that the kernel programs saw, recorded or lost. None when the file does not tell.
@@ -306,17 +334,32 @@ pub fn replay_all(
     progress: bool,
 ) -> Vec<Summary> {
     let consumer = &mut Kept::new(rules, consumer.signal(), consumer);
-    let mut progress = Progress::new(captures.iter().map(Capture::rows).sum(), progress);
+    let passes = |capture: &Capture| capture.rows() * capture.captures() as u64;
+    let mut progress = Progress::new(captures.iter().map(passes).sum(), progress);
     let mut summaries = Vec::new();
-    for recording in recordings(captures, |capture| capture.reader.metadata()) {
+    for mut recording in recordings(captures, |capture| capture.reader.metadata()) {
+        if let [merged] = recording.as_mut_slice()
+            && !merged.metadata().merged.is_empty()
+        {
+            summaries.extend(merged::replay(merged, rules, consumer, &mut progress));
+            if consumer.stopped() {
+                return summaries;
+            }
+            continue;
+        }
         let mut parts = recording.into_iter().peekable();
         let capture_id = parts.peek().map_or(0, |capture| capture.metadata().number());
         let config = Config { capture_id, routes: rules.clone(), ..Config::default() };
         let mut engine = Engine::new(config);
         let mut before = Stats::default();
-        while let Some(Capture { source, mut reader }) = parts.next() {
+        while let Some(Capture { source, mut reader, .. }) = parts.next() {
             consumer.begin(&source);
-            let Pumped { range, ended, damage } = pump(&mut reader, &mut engine, consumer, &mut progress);
+            let all = |event: &Event<'_>, engine: &mut Engine, consumer: &mut _| {
+                engine.push(event, consumer);
+                true
+            };
+            let Pumped { range, ended, damage } =
+                pump(&mut reader, &mut engine, consumer, &mut progress, all);
             let continued = parts.peek().is_some();
             if !continued {
                 engine.finish(consumer);
@@ -351,21 +394,24 @@ struct Pumped {
     damage: Option<String>,
 }
 
-/// Moves the events of one file into the engine, until its end or until the consumer wants no more.
-fn pump(
+/// Moves the events of one file into the engine with `push`, which says whether an event counts, until its end or until the
+/// consumer wants no more.
+fn pump<C: Consumer>(
     reader: &mut EventReader,
     engine: &mut Engine,
-    consumer: &mut impl Consumer,
+    consumer: &mut C,
     progress: &mut Progress,
+    push: impl Fn(&Event<'_>, &mut Engine, &mut C) -> bool,
 ) -> Pumped {
     let mut pumped = Pumped { range: None, ended: false, damage: None };
     let mut rows = 0;
     loop {
         let batch = reader.next_batch(|event| {
-            let (first, last) = pumped.range.unwrap_or((event.ts_ns, event.ts_ns));
-            pumped.range = Some((first.min(event.ts_ns), last.max(event.ts_ns)));
-            pumped.ended |= matches!(event.body, Body::End(_));
-            engine.push(event, consumer);
+            if push(event, engine, consumer) {
+                let (first, last) = pumped.range.unwrap_or((event.ts_ns, event.ts_ns));
+                pumped.range = Some((first.min(event.ts_ns), last.max(event.ts_ns)));
+                pumped.ended |= matches!(event.body, Body::End(_));
+            }
         });
         match batch {
             Ok(Some(count)) if !consumer.stopped() => {

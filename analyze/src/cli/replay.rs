@@ -11,7 +11,7 @@ use anyhow::Context;
 use beyla_analyze::{
     export::{self, Metrics, Output},
     report,
-    sql::{Format, Session, Show},
+    sql::{Format, Session, Show, Target},
 };
 use beyla_engine::{
     prometheus::{MAX_SERIES, Names},
@@ -39,9 +39,13 @@ pub(crate) struct Replay {
     #[command(flatten)]
     input: InputOptions,
 
-    /// How to show it: text or json for the report, table, csv, json or ndjson for --sql
+    /// How to show it: text or json for the report; table, csv, tsv, json, ndjson, markdown, parquet or arrow for --sql
     #[arg(long, value_name = "FORMAT")]
     format: Option<AnyFormat>,
+
+    /// Write what --sql finds to this file, once it is complete; its owner alone may read it
+    #[arg(short, long, value_name = "FILE", requires = "sql")]
+    output: Option<PathBuf>,
 
     /// Rows that each table of the report shows
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -69,7 +73,7 @@ pub(crate) struct Replay {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 struct Mode {
-    /// Ask the tables `requests` and `events`. Without QUERY: a prompt on a terminal, else queries from stdin
+    /// Ask tables such as `requests`, `connections` and `events`. Without QUERY: a prompt on a terminal, else queries from stdin
     #[arg(long, value_name = "QUERY", num_args = 0..=1)]
     #[expect(clippy::option_option, reason = "an option with an optional value")]
     sql: Option<Option<String>>,
@@ -96,10 +100,18 @@ enum AnyFormat {
     Table,
     /// Comma-separated values under a header; null is empty
     Csv,
+    /// The same with tabs
+    Tsv,
     /// One JSON document
     Json,
     /// One JSON object a line
     Ndjson,
+    /// A table of Markdown
+    Markdown,
+    /// A Parquet file
+    Parquet,
+    /// A stream of Arrow IPC
+    Arrow,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -182,18 +194,43 @@ impl Replay {
             Some(AnyFormat::Csv) => Format::Csv,
             Some(AnyFormat::Json) => Format::Json,
             Some(AnyFormat::Ndjson) => Format::Ndjson,
-            Some(AnyFormat::Text) => refuse("the result of --sql", "table, csv, json or ndjson"),
+            Some(AnyFormat::Tsv) => Format::Tsv,
+            Some(AnyFormat::Markdown) => Format::Markdown,
+            Some(AnyFormat::Parquet) => Format::Parquet,
+            Some(AnyFormat::Arrow) => Format::Arrow,
+            Some(AnyFormat::Text) => {
+                refuse("the result of --sql", "table, csv, tsv, json, ndjson, markdown, parquet or arrow")
+            }
         };
+        let to_terminal = self.output.is_none() && Terminal::is_terminal();
+        if format.is_binary() && to_terminal {
+            refuse("what is not text", "a file: with -o FILE");
+        }
         let (input, _) = self.input.of(self.files)?;
-        let progress = format == Format::Table || !Terminal::is_terminal();
-        let session = Session::new(input, Show { format, colour: terminal.colour, progress })?;
-        match query {
-            Some(query) => session.run(&query, &mut terminal.out)?,
-            None if stdin().is_terminal() && Terminal::is_terminal() => session.prompt(&mut terminal.out)?,
+        let files = input.files.clone();
+        let show = Show {
+            format,
+            colour: terminal.colour && self.output.is_none(),
+            progress: format == Format::Table || !to_terminal,
+            expanded: false,
+        };
+        let session = Session::new(input, show)?;
+        let query = match query {
+            None if self.output.is_none() && stdin().is_terminal() && to_terminal => None,
+            Some(query) => Some(query),
             None => {
                 let mut queries = String::new();
                 stdin().read_to_string(&mut queries).context("cannot read the queries")?;
-                session.run(&queries, &mut terminal.out)?;
+                Some(queries)
+            }
+        };
+        match (query, self.output) {
+            (None, _) => session.prompt(&mut terminal.out)?,
+            (Some(query), None) => session.run(&query, &mut terminal.out)?,
+            (Some(query), Some(output)) => {
+                let mut target = Target::create(&output, &files)?;
+                session.run(&query, &mut target)?;
+                target.finish()?;
             }
         }
         let summaries = if self.strict { session.summaries()? } else { session.findings() };

@@ -39,6 +39,8 @@ pub enum Projection {
     All,
     /// What the engine needs to pair requests.
     Pairing,
+    /// The columns named, and those that tell kinds and order.
+    Columns(&'static [&'static str]),
 }
 
 impl Projection {
@@ -46,6 +48,9 @@ impl Projection {
         match self {
             Self::All => true,
             Self::Pairing => !NOT_FOR_PAIRING.contains(&column),
+            Self::Columns(columns) => {
+                ["kind", "ts_ns", "cpu", "seq"].contains(&column) || columns.contains(&column)
+            }
         }
     }
 }

@@ -18,6 +18,9 @@ use std::{
 const GOLDENS: &[(&str, &[&str])] = &[
     ("report.txt", &["--color", "never"]),
     ("requests.ndjson", &["--sql", "select * from requests", "--format", "ndjson"]),
+    ("connections.ndjson", &["--sql", "select * from connections", "--format", "ndjson"]),
+    ("processes.ndjson", &["--sql", "select * from processes", "--format", "ndjson"]),
+    ("losses.ndjson", &["--sql", "select * from losses", "--format", "ndjson"]),
     ("metrics.prom", &["--prometheus"]),
     ("traces.txt", &["--traces=text"]),
     ("traces.ndjson", &["--traces=json"]),
@@ -25,7 +28,16 @@ const GOLDENS: &[(&str, &[&str])] = &[
 ];
 
 /// The same for outputs of which the size and the checksum are kept.
-const DIGESTS: &[(&str, &[&str])] = &[("metrics.om", &["--openmetrics"])];
+const DIGESTS: &[(&str, &[&str])] = &[
+    ("metrics.om", &["--openmetrics"]),
+    ("otel_requests.json", &["--sql", "select * from otel_requests", "--format", "json"]),
+    ("concurrency.tsv", &["--sql", "select * from concurrency", "--format", "tsv"]),
+    ("requests.csv", &["--sql", "select * from requests", "--format", "csv"]),
+    ("requests.md", &["--sql", "select * from requests", "--format", "markdown"]),
+    ("requests.table", &["--sql", "select * from requests", "--format", "table"]),
+    ("requests.parquet", &["--sql", "select * from requests", "--format", "parquet"]),
+    ("events.arrow", &["--sql", "select * from events", "--format", "arrow"]),
+];
 
 fn fixtures() -> Vec<PathBuf> {
     let mut found = Vec::new();

@@ -2,7 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use beyla_schema::event::{Body, loses_records};
+use arrow::{
+    array::{Array, AsArray, RecordBatch, new_null_array},
+    compute::cast,
+    datatypes::{DataType, UInt64Type},
+};
+use beyla_schema::event::loses_records;
 use datafusion::{
     arrow::datatypes::SchemaRef,
     error::{DataFusionError, Result},
@@ -10,17 +15,14 @@ use datafusion::{
 
 use super::columns::{self, Columns, Get};
 use crate::{
+    Error,
     parts::recordings,
-    progress::Progress,
     replay::{Capture, Input},
     sql::scan::{Asked, Make, Rows},
 };
 
 /// The columns of the files that are read.
 const READ: &[&str] = &["cause", "count", "carried"];
-
-/// Rows of a batch.
-const BATCH_ROWS: usize = 1024;
 
 /// Causes that are told apart; a file that names more is no capture of ours.
 const MAX_CAUSES: usize = 1024;
@@ -62,58 +64,70 @@ impl Make for Losses {
     }
 
     fn make(&self, asked: &Asked, mut rows: Rows) -> Result<()> {
-        let external = |error: crate::Error| DataFusionError::External(error.into());
+        let external = |error: Error| DataFusionError::External(error.into());
         let captures = self.0.files.iter().map(|path| Capture::open_columns(path, READ));
         let captures = captures.collect::<Result<Vec<_>, _>>().map_err(external)?;
         for recording in recordings(captures, Capture::metadata) {
-            let mut counts = BTreeMap::<Arc<str>, u64>::new();
-            for capture in recording {
-                let (file, host) = (Arc::from(capture.name()), Arc::from(capture.host()));
-                let clock = capture.metadata().clock();
-                let (mut made, mut failed) = (Vec::new(), Ok(()));
-                let mut flush = |made: &mut Vec<Row>, rows: &mut Rows| {
-                    if failed.is_ok() && !made.is_empty() {
-                        match columns::batch(COLUMNS, asked, made) {
-                            Ok(batch) => rows.send(batch),
-                            Err(error) => failed = Err(error),
-                        }
+            let mut counts = Counts::default();
+            for mut capture in recording {
+                let damaged = |name: &str, error| external(Error::File { file: name.to_owned(), error });
+                while let Some(batch) =
+                    capture.next_record_batch().map_err(|error| damaged(capture.name(), error))?
+                {
+                    let made = counts.rows(&batch, &capture)?;
+                    if !made.is_empty() {
+                        rows.send(columns::batch(COLUMNS, asked, &made)?);
                     }
-                    made.clear();
-                };
-                let each = capture.each_event(&mut Progress::new(0, false), |event| {
-                    let Body::Loss(loss) = event.body else { return !rows.stopped() };
-                    let known =
-                        counts.get_key_value(loss.cause).map(|(cause, count)| (Arc::clone(cause), *count));
-                    let (cause, before) = match known {
-                        Some(known) => known,
-                        None if counts.len() >= MAX_CAUSES => return true,
-                        None => (Arc::from(loss.cause), 0),
-                    };
-                    counts.insert(Arc::clone(&cause), loss.count);
-                    // What was lost in an earlier part is that part's.
-                    if !event.carried {
-                        made.push(Row {
-                            file: Arc::clone(&file),
-                            host: Arc::clone(&host),
-                            time: clock.wall_ns(event.ts_ns),
-                            cause,
-                            count: loss.count,
-                            increase: loss.count.saturating_sub(before),
-                        });
+                    if rows.stopped() {
+                        return Ok(());
                     }
-                    if made.len() >= BATCH_ROWS {
-                        flush(&mut made, &mut rows);
-                    }
-                    !rows.stopped()
-                });
-                flush(&mut made, &mut rows);
-                failed?;
-                each.map_err(external)?;
-                if rows.stopped() {
-                    return Ok(());
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// What was lost to each cause so far.
+#[derive(Default)]
+struct Counts(BTreeMap<Arc<str>, u64>);
+
+impl Counts {
+    /// The rows that a batch of events adds: of those that have a cause.
+    fn rows(&mut self, batch: &RecordBatch, capture: &Capture) -> Result<Vec<Row>> {
+        let column = |name: &str, data_type: &DataType| match batch.column_by_name(name) {
+            Some(column) => cast(column, data_type),
+            None => Ok(new_null_array(data_type, batch.num_rows())),
+        };
+        let causes = column("cause", &DataType::Utf8)?;
+        let (causes, times) = (causes.as_string::<i32>(), column("ts_ns", &DataType::UInt64)?);
+        let (times, totals) = (times.as_primitive::<UInt64Type>(), column("count", &DataType::UInt64)?);
+        let (totals, carried) = (totals.as_primitive::<UInt64Type>(), column("carried", &DataType::Boolean)?);
+        let carried = carried.as_boolean();
+        let (file, host) = (Arc::<str>::from(capture.name()), Arc::<str>::from(capture.host()));
+        let clock = capture.metadata().clock();
+        let mut made = Vec::new();
+        for row in (0..batch.num_rows()).filter(|&row| causes.is_valid(row) && totals.is_valid(row)) {
+            let (cause, count) = (causes.value(row), totals.value(row));
+            let known = self.0.get_key_value(cause).map(|(cause, count)| (Arc::clone(cause), *count));
+            let (cause, before) = match known {
+                Some(known) => known,
+                None if self.0.len() >= MAX_CAUSES => continue,
+                None => (Arc::from(cause), 0),
+            };
+            self.0.insert(Arc::clone(&cause), count);
+            // What was lost in an earlier part is that part's.
+            if !(carried.is_valid(row) && carried.value(row)) {
+                made.push(Row {
+                    file: Arc::clone(&file),
+                    host: Arc::clone(&host),
+                    time: clock.wall_ns(times.value(row)),
+                    cause,
+                    count,
+                    increase: count.saturating_sub(before),
+                });
+            }
+        }
+        Ok(made)
     }
 }

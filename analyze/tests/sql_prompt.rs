@@ -1,5 +1,7 @@
 //! The prompt on a terminal: commands, several lines, and Ctrl-C that stops a query.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
 mod common;
 
 use std::{

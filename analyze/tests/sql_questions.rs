@@ -1,5 +1,7 @@
 //! The worked questions of docs/sql.md are answered as they say, of every fixture.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up fails")]
+
 mod common;
 
 use std::{fs, path::Path};

@@ -6,7 +6,7 @@ use beyla_analyze::{filter, replay::Capture};
 use beyla_engine::redact::{Policy, PolicyError};
 use clap::{Args, CommandFactory, ValueEnum, error::ErrorKind};
 
-use super::Cli;
+use super::{Cli, input::expand};
 
 const FILTER_EXAMPLES: &str = "\
 Examples:
@@ -65,7 +65,12 @@ impl Filter {
         let policy = self
             .policy()
             .unwrap_or_else(|error| Cli::command().error(ErrorKind::ValueValidation, error).exit());
-        filter::redact(Capture::open_whole(&self.input)?, &self.output, self.force, &policy)?;
+        let inputs = expand(vec![self.input.clone()])?;
+        let [input] = inputs.as_slice() else {
+            let message = format!("{} matches {} files: name one", self.input.display(), inputs.len());
+            Cli::command().error(ErrorKind::TooManyValues, message).exit()
+        };
+        filter::redact(Capture::open_whole(input)?, &self.output, self.force, &policy)?;
         Ok(ExitCode::SUCCESS)
     }
 

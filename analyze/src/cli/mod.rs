@@ -30,7 +30,7 @@ const EXAMPLES: &str = "\
 Examples:
   beyla-analyze run.parquet                        rate, errors and durations
   beyla-analyze run.parquet --format json          the same for programs
-  beyla-analyze run.parquet --sql                  a prompt; \\d lists tables and columns
+  beyla-analyze run.parquet --sql                  a prompt; \\d lists tables
   beyla-analyze run.parquet --traces | head        one line per request
   beyla-analyze run.parquet --traces=json          one JSON object per request
   beyla-analyze run.parquet --prometheus           metrics of the whole run

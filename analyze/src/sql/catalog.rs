@@ -18,9 +18,9 @@ const ORDER: [&str; 4] = ["requests", "connections", "losses", "events"];
 impl Session {
     /// Tables and views, those that were made by queries among them.
     pub(super) fn known(&self) -> Vec<Known> {
-        let catalogs =
+        let mut catalogs =
             self.context.catalog_names().into_iter().filter_map(|name| self.context.catalog(&name));
-        let schema = catalogs.filter_map(|catalog| catalog.schema("public")).next();
+        let schema = catalogs.find_map(|catalog| catalog.schema("public"));
         let Some(schema) = schema else { return Vec::new() };
         let known = |name: String| {
             let table = self.runtime.block_on(schema.table(&name)).ok()??;

@@ -115,8 +115,7 @@ impl Session {
     /// Runs the statements of `sql`, separated by semicolons, and writes their results.
     pub fn run(&self, sql: &str, out: &mut impl Write) -> Result<(), Error> {
         let statements = DFParser::parse_sql(sql)?;
-        guard(|| self.runtime.block_on(query::run_all(&self.context, statements, &self.show, out)))
-            .map(|_| ())
+        guard(|| self.runtime.block_on(query::run_all(&self.context, statements, self.show, out))).map(|_| ())
     }
 
     /// Reads statements from a prompt until the user leaves.

@@ -22,7 +22,7 @@ const WAITING: usize = 2;
 pub(super) async fn run_all(
     context: &SessionContext,
     statements: impl IntoIterator<Item = Statement>,
-    show: &Show,
+    show: Show,
     out: &mut impl Write,
 ) -> Result<usize, Error> {
     let (mut rows, mut results) = (0, 0);

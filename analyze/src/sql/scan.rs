@@ -109,9 +109,12 @@ impl<M: Make> TableProvider for MadeTable<M> {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let applies = |filter: &&Expr| match self.0.applies(filter) {
-            true => TableProviderFilterPushDown::Exact,
-            false => TableProviderFilterPushDown::Unsupported,
+        let applies = |filter: &&Expr| {
+            if self.0.applies(filter) {
+                TableProviderFilterPushDown::Exact
+            } else {
+                TableProviderFilterPushDown::Unsupported
+            }
         };
         Ok(filters.iter().map(applies).collect())
     }

@@ -14,7 +14,7 @@ use datafusion::{
         Accumulator, AggregateUDFImpl, Signature, Volatility,
         function::{AccumulatorArgs, StateFieldsArgs},
     },
-    physical_expr::expressions::Literal,
+    physical_expr::{PhysicalExpr, expressions::Literal},
 };
 
 use super::histogram::{Histogram, Parts};
@@ -61,18 +61,7 @@ impl AggregateUDFImpl for Quantile {
         if call.is_distinct {
             return plan_err!("{} has no distinct", self.name);
         }
-        let billionths = match self.billionths {
-            Some(billionths) => billionths,
-            None => {
-                let share = call.exprs.get(1).and_then(|share| share.downcast_ref::<Literal>());
-                match share.map(Literal::value) {
-                    Some(ScalarValue::Float64(Some(share))) if (0.0..=1.0).contains(share) => {
-                        (share * BILLION).round() as u32
-                    }
-                    _ => return plan_err!("quantile: its second argument is a number from 0 to 1"),
-                }
-            }
-        };
+        let billionths = self.billionths.map_or_else(|| share(call.exprs.get(1)), Ok)?;
         Ok(Box::new(Numbers { billionths, histogram: Histogram::default() }))
     }
 
@@ -80,6 +69,17 @@ impl AggregateUDFImpl for Quantile {
         let list = DataType::List(Arc::new(Field::new_list_field(DataType::UInt64, true)));
         let field = |part| Arc::new(Field::new(format!("{}[{part}]", call.name), list.clone(), true));
         Ok(["numbers", "places", "counts"].map(field).into())
+    }
+}
+
+/// Billionths of the share that a call names.
+fn share(argument: Option<&Arc<dyn PhysicalExpr>>) -> Result<u32> {
+    let share = argument.and_then(|share| share.downcast_ref::<Literal>());
+    match share.map(Literal::value) {
+        Some(ScalarValue::Float64(Some(share))) if (0.0..=1.0).contains(share) => {
+            Ok((share * BILLION).round() as u32)
+        }
+        _ => plan_err!("quantile: its second argument is a number from 0 to 1"),
     }
 }
 

@@ -72,10 +72,8 @@ impl ScalarUDFImpl for TimeBucket {
     }
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        match arguments {
-            [_, time] => Ok(time.clone()),
-            _ => plan_err!("it is called as time_bucket('10s', time)"),
-        }
+        let called = || plan_err!("it is called as time_bucket('10s', time)");
+        arguments.get(1).map_or_else(called, |time| Ok(time.clone()))
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {

@@ -5,7 +5,10 @@ use std::io::Write;
 use arrow::{array::RecordBatch, datatypes::SchemaRef, ipc::writer::StreamWriter};
 use datafusion::error::DataFusionError;
 use parquet::{
-    arrow::ArrowWriter, basic::Compression, errors::ParquetError, file::properties::WriterProperties,
+    arrow::ArrowWriter,
+    basic::{Compression, ZstdLevel},
+    errors::ParquetError,
+    file::properties::WriterProperties,
 };
 
 use super::{Encoder, arrow_error};
@@ -23,7 +26,7 @@ pub(super) struct Parquet(ArrowWriter<Vec<u8>>);
 impl Parquet {
     pub(super) fn new(schema: SchemaRef) -> Result<Self, Error> {
         let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(Default::default()))
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(GROUP_ROWS))
             .build();
         ArrowWriter::try_new(Vec::new(), schema, Some(properties)).map(Self).map_err(parquet_error)

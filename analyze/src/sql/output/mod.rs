@@ -59,7 +59,7 @@ pub(super) trait Encoder {
 }
 
 /// An encoder of rows of `schema`.
-pub(super) fn encoder(schema: SchemaRef, show: &Show) -> Result<Box<dyn Encoder>, Error> {
+pub(super) fn encoder(schema: SchemaRef, show: Show) -> Result<Box<dyn Encoder>, Error> {
     Ok(match show.format {
         Format::Table if text::is_plan(&schema) => Box::new(text::Plan),
         Format::Table => Box::new(text::Aligned::new(&schema, show)),

@@ -83,7 +83,7 @@ pub(super) struct Aligned {
 }
 
 impl Aligned {
-    pub(super) fn new(schema: &SchemaRef, show: &Show) -> Self {
+    pub(super) fn new(schema: &SchemaRef, show: Show) -> Self {
         let fields = schema.fields();
         let names = fields.iter().map(|field| field.name().clone()).collect();
         let align = |numeric| if numeric { Align::Right } else { Align::Left };
@@ -94,7 +94,7 @@ impl Aligned {
             table.push(fields.iter().map(|field| Cell::new(field.name()).styled(BOLD)).collect());
             table
         };
-        Self { names, show: *show, table, shown: Shown::default() }
+        Self { names, show, table, shown: Shown::default() }
     }
 }
 

@@ -62,8 +62,14 @@ pub(super) fn run(session: &Session, settings: &mut Settings, line: &str, out: &
         ("\\dv", "") => tables(session, settings, true, out),
         ("\\d" | "\\dt" | "\\dv", name) => columns(session, settings, name, out),
         ("\\df", _) => functions(session, settings, out),
-        ("\\timing", _) => switch(&mut settings.timing, "timing", argument),
-        ("\\x", _) => switch(&mut settings.show.expanded, "expanded rows", argument),
+        ("\\timing", _) => {
+            switch(&mut settings.timing, "timing", argument);
+            Ok(())
+        }
+        ("\\x", _) => {
+            switch(&mut settings.show.expanded, "expanded rows", argument);
+            Ok(())
+        }
         ("\\o", _) => output(session, settings, argument),
         (command, _) if command.starts_with('\\') => {
             eprintln!("{command} is no command: \\? lists them");
@@ -74,18 +80,17 @@ pub(super) fn run(session: &Session, settings: &mut Settings, line: &str, out: &
     Next::Ran(result)
 }
 
-fn switch(setting: &mut bool, name: &str, argument: &str) -> Result<(), Error> {
+fn switch(setting: &mut bool, name: &str, argument: &str) {
     match argument {
         "" => *setting = !*setting,
         "on" => *setting = true,
         "off" => *setting = false,
         _ => {
             eprintln!("{argument} is neither on nor off");
-            return Ok(());
+            return;
         }
     }
     eprintln!("{DIM}{name}: {}{DIM:#}", if *setting { "on" } else { "off" });
-    Ok(())
 }
 
 fn output(session: &Session, settings: &mut Settings, file: &str) -> Result<(), Error> {

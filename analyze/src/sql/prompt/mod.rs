@@ -82,7 +82,7 @@ fn query(session: &Session, settings: &Settings, sql: &str, out: &mut impl Write
     let rows = guard(|| {
         session.runtime.block_on(async {
             tokio::select! {
-                rows = query::run_all(&session.context, statements, &settings.show, out) => rows.map(Some),
+                rows = query::run_all(&session.context, statements, settings.show, out) => rows.map(Some),
                 _ = ctrl_c() => Ok(None),
             }
         })

@@ -141,7 +141,7 @@ impl<'o> Open<'o> {
         while let Some(batch) = capture.next_record_batch().map_err(|error| failed(capture.name(), error))? {
             let captured = batch.column_by_name("captured");
             let captured = captured.map(|column| cast(column, &DataType::UInt32)).transpose()?;
-            let captured = captured.as_ref().map(|column| column.as_primitive::<UInt32Type>());
+            let captured = captured.as_ref().map(AsArray::as_primitive::<UInt32Type>);
             let events = EventBatch::new(&batch)?;
             for row in 0..events.rows() {
                 let event = events.event(row).map_err(|reason| {
@@ -168,10 +168,11 @@ impl<'o> Open<'o> {
         }
         let time = self.clock.wall_ns(event.ts_ns);
         match &event.body {
-            Body::Process(process) if !process.service.is_empty() => {
-                if self.services.len() < MAX_PROCESSES || self.services.contains_key(&event.pid) {
-                    self.services.insert(event.pid, process.service.into());
-                }
+            Body::Process(process)
+                if !process.service.is_empty()
+                    && (self.services.len() < MAX_PROCESSES || self.services.contains_key(&event.pid)) =>
+            {
+                self.services.insert(event.pid, process.service.into());
             }
             // Plaintext whose socket is not known is of no connection.
             Body::Open(_) | Body::Data(_) | Body::Close(_) if event.connection & BY_TLS != 0 => {}

@@ -116,6 +116,10 @@ compare-tshark *SCENARIOS: build
 check-format *FILES="fixtures/*/*.parquet": python
     {{ target }}/python/bin/python fixtures/check-format.py {{ FILES }}
 
+# Has DuckDB answer the worked questions of docs/sql.md too, and compares the answers.
+check-sql *FILES="fixtures/*/*.parquet": build python
+    {{ target }}/python/bin/python fixtures/check-sql.py {{ bin }}/beyla-analyze {{ FILES }}
+
 # Has the official OpenTelemetry library read the payloads of the tests.
 check-otlp: python
     rm -rf {{ target }}/otlp && mkdir -p {{ target }}/otlp
@@ -152,6 +156,7 @@ ci: servers check ebpf-fresh
     BEYLA_EBPF_OBJECT={{ fresh_object }} just test-kernels
     BEYLA_EBPF_OBJECT={{ fresh_object }} PROBE=sys-exit just test-kernels 6.12
     just check-format
+    just check-sql
     just check-otlp
     just check-exports
     just check-html

@@ -51,6 +51,14 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// A pattern of files that matches none.
+    #[error("{pattern}: {reason}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A configuration that cannot be read or means nothing.
     #[error("{place}: {reason}")]
     Config {

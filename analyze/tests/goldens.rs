@@ -20,6 +20,9 @@ const GOLDENS: &[(&str, &[&str])] = &[
     ("report.md", &["--format", "markdown"]),
     ("report.json", &["--format", "json"]),
     ("requests.ndjson", &["--sql", "select * from requests", "--format", "ndjson"]),
+    ("connections.ndjson", &["--sql", "select * from connections", "--format", "ndjson"]),
+    ("processes.ndjson", &["--sql", "select * from processes", "--format", "ndjson"]),
+    ("losses.ndjson", &["--sql", "select * from losses", "--format", "ndjson"]),
     ("metrics.prom", &["--prometheus"]),
     ("traces.txt", &["--traces=text"]),
     ("traces.ndjson", &["--traces=json"]),
@@ -45,6 +48,13 @@ const DIGESTS: &[(&str, &[&str])] = &[
     ("schema.json", &["schema", "--table", "events", "--format", "json"]),
     ("cat.txt", &["cat"]),
     ("cat.ndjson", &["cat", "--format", "ndjson"]),
+    ("otel_requests.json", &["--sql", "select * from otel_requests", "--format", "json"]),
+    ("concurrency.tsv", &["--sql", "select * from concurrency", "--format", "tsv"]),
+    ("requests.csv", &["--sql", "select * from requests", "--format", "csv"]),
+    ("requests.md", &["--sql", "select * from requests", "--format", "markdown"]),
+    ("requests.table", &["--sql", "select * from requests", "--format", "table"]),
+    ("requests.parquet", &["--sql", "select * from requests", "--format", "parquet"]),
+    ("events.arrow", &["--sql", "select * from events", "--format", "arrow"]),
 ];
 
 fn fixtures() -> Vec<PathBuf> {

@@ -80,7 +80,12 @@ impl Filter {
         let usage = |kind, error: String| Cli::command().error(kind, error).exit();
         let policy =
             self.policy().unwrap_or_else(|error| usage(ErrorKind::ValueValidation, error.to_string()));
+        let name = self.input.display().to_string();
         let (input, _) = self.selecting.of(vec![self.input])?;
+        if input.files.len() > 1 {
+            let several = format!("{name} matches {} files: name one", input.files.len());
+            usage(ErrorKind::TooManyValues, several);
+        }
         if policy.is_none() && input.selection.is_all() && self.connections_where.is_empty() {
             let nothing = "nothing to do: say what to mask (--redact) or which connections to keep (--where and others)";
             usage(ErrorKind::MissingRequiredArgument, nothing.to_owned());

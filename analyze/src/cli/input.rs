@@ -1,13 +1,15 @@
 //! Options that say which requests of which files are looked at.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use beyla_analyze::{
     Error,
     replay::Input,
     selection::{Moment, MomentError, Selection},
 };
+use beyla_schema::file::Names;
 use clap::Args;
+use glob::{MatchOptions, glob_with};
 
 use super::routing::Routing;
 
@@ -59,7 +61,44 @@ pub(crate) struct InputOptions {
 impl InputOptions {
     /// The input, and whether somebody gave route rules.
     pub(crate) fn of(self, files: Vec<PathBuf>) -> Result<(Input, bool), Error> {
+        let files = expand(files)?;
         let (rules, given) = self.routing.rules()?;
         Ok((Input { files, rules, selection: self.selecting.into() }, given))
     }
+}
+
+/// The files that arguments name. What names no file but has a `*`, `?` or `[` is a pattern, and stands for the files that
+/// match it, in the order of their names.
+pub(crate) fn expand(arguments: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
+    let mut files = Vec::new();
+    for argument in arguments {
+        match argument.to_str().filter(|text| text.contains(['*', '?', '[']) && !is_file(&argument)) {
+            Some(pattern) => files.extend(matching(pattern)?),
+            None => files.push(argument),
+        }
+    }
+    Ok(files)
+}
+
+/// Whether there is a capture of this name, finished or not.
+fn is_file(path: &Path) -> bool {
+    path.exists() || Names::of(path).unfinished()
+}
+
+fn matching(pattern: &str) -> Result<Vec<PathBuf>, Error> {
+    let refused = |reason: String| Error::Pattern { pattern: pattern.to_owned(), reason };
+    let options = MatchOptions {
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+        ..MatchOptions::new()
+    };
+    let found = glob_with(pattern, options).map_err(|error| refused(error.msg.to_owned()))?;
+    let mut files =
+        found.collect::<Result<Vec<_>, _>>().map_err(|error| refused(error.error().to_string()))?;
+    files.retain(|file| !file.is_dir());
+    files.sort();
+    if files.is_empty() {
+        return Err(refused("there is no such file, and none that it matches as a pattern".to_owned()));
+    }
+    Ok(files)
 }

@@ -42,7 +42,7 @@ Examples:
   beyla-analyze run.parquet                        rate, errors and durations
   beyla-analyze run.parquet --format json          the same for programs
   beyla-analyze run.parquet --format html > run.html     the same with charts and filters, for a browser
-  beyla-analyze run.parquet --sql                  a prompt; \\d lists tables and columns
+  beyla-analyze run.parquet --sql                  a prompt; \\d lists tables
   beyla-analyze run.parquet --traces | head        one line per request
   beyla-analyze run.parquet --traces=json          one JSON object per request
   beyla-analyze run.parquet --prometheus           metrics of the whole run
@@ -52,9 +52,10 @@ Examples:
   beyla-analyze run.parquet --from +10s --where 'status >= 500'    of some requests
 
   beyla-analyze run.parquet --sql \"
-    select route, count(*) as n, approx_percentile_cont(duration_ms, 0.95) as p95
+    select route, count(*) as n, p95(duration_ms) as p95
     from requests where kind = 'server' group by route order by p95 desc limit 5\"
   beyla-analyze a.parquet b.parquet --sql 'select * from requests' --format ndjson
+  beyla-analyze 'runs/*.parquet' --sql 'select * from connections' --format parquet -o connections.parquet
   beyla-analyze run.parquet --sql --format csv < queries.sql
   beyla-analyze routes run.parquet                 which route rules would give how many routes
   beyla-analyze stats run.parquet                  when, where and how it was recorded, and what it holds

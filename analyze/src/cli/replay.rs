@@ -12,7 +12,7 @@ use beyla_analyze::{
     demo,
     export::{self, Metrics, Output},
     report,
-    sql::{Format, Session, Show},
+    sql::{Format, Session, Show, Target},
 };
 use beyla_engine::{
     prometheus::{MAX_SERIES, Names},
@@ -45,7 +45,8 @@ pub(crate) struct Replay {
     #[command(flatten)]
     input: InputOptions,
 
-    /// How to show it: text, markdown, json or html for the report, table, csv, json or ndjson for --sql
+    /// How to show it: text, markdown, json or html for the report; table, csv, tsv, json, ndjson, markdown, parquet or
+    /// arrow for --sql
     #[arg(long, value_name = "FORMAT")]
     format: Option<AnyFormat>,
 
@@ -53,6 +54,10 @@ pub(crate) struct Replay {
     /// service,client_address
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',', value_parser = dimension)]
     by: Vec<Dimension>,
+
+    /// Write what --sql finds to this file, once it is complete; its owner alone may read it
+    #[arg(short, long, value_name = "FILE", requires = "sql")]
+    output: Option<PathBuf>,
 
     /// Rows that each table of the report shows
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -80,7 +85,7 @@ pub(crate) struct Replay {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 struct Mode {
-    /// Ask the tables `requests` and `events`. Without QUERY: a prompt on a terminal, else queries from stdin
+    /// Ask tables such as `requests`, `connections` and `events`. Without QUERY: a prompt on a terminal, else queries from stdin
     #[arg(long, value_name = "QUERY", num_args = 0..=1)]
     #[expect(clippy::option_option, reason = "an option with an optional value")]
     sql: Option<Option<String>>,
@@ -103,7 +108,7 @@ struct Mode {
 enum AnyFormat {
     /// The report for people
     Text,
-    /// The report for a pull request
+    /// Tables of Markdown: the report for a pull request
     Markdown,
     /// The report as a page for a browser, in one file
     Html,
@@ -111,10 +116,16 @@ enum AnyFormat {
     Table,
     /// Comma-separated values under a header; null is empty
     Csv,
+    /// The same with tabs
+    Tsv,
     /// One JSON document
     Json,
     /// One JSON object a line
     Ndjson,
+    /// A Parquet file
+    Parquet,
+    /// A stream of Arrow IPC
+    Arrow,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -216,20 +227,43 @@ impl Replay {
             Some(AnyFormat::Csv) => Format::Csv,
             Some(AnyFormat::Json) => Format::Json,
             Some(AnyFormat::Ndjson) => Format::Ndjson,
-            Some(AnyFormat::Text | AnyFormat::Markdown | AnyFormat::Html) => {
-                refuse("the result of --sql", "table, csv, json or ndjson")
+            Some(AnyFormat::Tsv) => Format::Tsv,
+            Some(AnyFormat::Markdown) => Format::Markdown,
+            Some(AnyFormat::Parquet) => Format::Parquet,
+            Some(AnyFormat::Arrow) => Format::Arrow,
+            Some(AnyFormat::Text | AnyFormat::Html) => {
+                refuse("the result of --sql", "table, csv, tsv, json, ndjson, markdown, parquet or arrow")
             }
         };
+        let to_terminal = self.output.is_none() && Terminal::is_terminal();
+        if format.is_binary() && to_terminal {
+            refuse("what is not text", "a file: with -o FILE");
+        }
         let (input, _) = self.input.of(self.files)?;
-        let progress = format == Format::Table || !Terminal::is_terminal();
-        let session = Session::new(input, Show { format, colour: terminal.colour, progress })?;
-        match query {
-            Some(query) => session.run(&query, &mut terminal.out)?,
-            None if stdin().is_terminal() && Terminal::is_terminal() => session.prompt(&mut terminal.out)?,
+        let files = input.files.clone();
+        let show = Show {
+            format,
+            colour: terminal.colour && self.output.is_none(),
+            progress: format == Format::Table || !to_terminal,
+            expanded: false,
+        };
+        let session = Session::new(input, show)?;
+        let query = match query {
+            None if self.output.is_none() && stdin().is_terminal() && to_terminal => None,
+            Some(query) => Some(query),
             None => {
                 let mut queries = String::new();
                 stdin().read_to_string(&mut queries).context("cannot read the queries")?;
-                session.run(&queries, &mut terminal.out)?;
+                Some(queries)
+            }
+        };
+        match (query, self.output) {
+            (None, _) => session.prompt(&mut terminal.out)?,
+            (Some(query), None) => session.run(&query, &mut terminal.out)?,
+            (Some(query), Some(output)) => {
+                let mut target = Target::create(&output, &files)?;
+                session.run(&query, &mut target)?;
+                target.finish()?;
             }
         }
         let summaries = if self.strict { session.summaries()? } else { session.findings() };

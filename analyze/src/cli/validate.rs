@@ -8,7 +8,7 @@ use beyla_analyze::{
 };
 use clap::Args;
 
-use super::{status::CHECK_FAILED, terminal::Terminal, values::TextOrJson};
+use super::{input::expand, status::CHECK_FAILED, terminal::Terminal, values::TextOrJson};
 
 const VALIDATE_EXAMPLES: &str = "\
 Examples:
@@ -40,7 +40,8 @@ pub(crate) struct Validate {
 
 impl Validate {
     pub(crate) fn run(self, terminal: &mut Terminal) -> anyhow::Result<ExitCode> {
-        let captures = self.files.iter().map(|file| Capture::open_whole(file));
+        let files = expand(self.files)?;
+        let captures = files.iter().map(|file| Capture::open_whole(file));
         let validations = validate::validate(captures.collect::<Result<_, _>>()?, true);
         match self.format {
             TextOrJson::Json => terminal.out.write_all(show::json(&validations).as_bytes())?,

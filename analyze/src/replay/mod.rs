@@ -52,9 +52,16 @@ impl Input {
         let signal = consumer.signal();
         let mut selected = Selected::new(&self.selection, beginning, consumer);
         if let Some(predicate) = &self.selection.predicate {
-            let mut asked = Selected::new(&self.selection, beginning, Asked::new(predicate, signal)?);
+            let asked = Asked::new(predicate, signal)?;
+            let mut asked =
+                While { consumer: Selected::new(&self.selection, beginning, asked), of: &selected };
             replay_all(self.captures()?, &self.rules, &mut asked, progress);
-            selected = selected.with_bits(asked.into_consumer().into_bits()?);
+            let asked = asked.consumer.into_consumer();
+            // Nobody waits for the requests any more, and the answers are not those of all.
+            if selected.stopped() {
+                return Ok(Vec::new());
+            }
+            selected = selected.with_bits(asked.into_bits()?);
         }
         Ok(replay_all(captures, &self.rules, &mut selected, progress))
     }
@@ -78,6 +85,11 @@ impl Capture {
     /// Opens a file with all its columns.
     pub fn open_whole(path: &Path) -> Result<Self, Error> {
         Self::with_columns(path, Projection::All)
+    }
+
+    /// Opens a file with the columns named, and those that tell kinds and order.
+    pub(crate) fn open_columns(path: &Path, columns: &'static [&'static str]) -> Result<Self, Error> {
+        Self::with_columns(path, Projection::Columns(columns))
     }
 
     /// Opens a file without the bytes that were moved.
@@ -204,6 +216,32 @@ impl<C: Consumer> Consumer for &mut C {
 
     fn signal(&self) -> Signal {
         (**self).signal()
+    }
+}
+
+/// Takes requests until another consumer wants no more of what comes of them.
+struct While<'w, C, O> {
+    consumer: C,
+    of: &'w O,
+}
+
+impl<C: Sink, O> Sink for While<'_, C, O> {
+    fn request(&mut self, request: &Request<'_>) {
+        self.consumer.request(request);
+    }
+}
+
+impl<C: Consumer, O: Consumer> Consumer for While<'_, C, O> {
+    fn begin(&mut self, source: &Source) {
+        self.consumer.begin(source);
+    }
+
+    fn stopped(&self) -> bool {
+        self.of.stopped() || self.consumer.stopped()
+    }
+
+    fn signal(&self) -> Signal {
+        self.consumer.signal()
     }
 }
 

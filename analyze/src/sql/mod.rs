@@ -1,12 +1,18 @@
-//! SQL over captures: `requests`, which replays the files as it is read, and `events`, which is the files.
+//! SQL over captures: `requests`, which replays the files as it is read, `connections`, `losses` and `processes`, which read
+//! the few columns they need, and `events`, which is the files; views of these under other names; and functions for what
+//! people ask.
 //!
 //! A query is planned for one partition, so that the same query on the same files gives the same bytes.
 
-mod events_stream;
-mod events_table;
+mod catalog;
+mod functions;
 mod output;
+mod predicate;
 mod prompt;
-mod requests_table;
+mod query;
+mod scan;
+mod tables;
+mod views;
 
 use std::{
     any::Any,
@@ -15,20 +21,23 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use beyla_schema::arrow::{events, requests};
 use datafusion::{
     catalog::TableProvider,
-    execution::context::{SessionConfig, SessionContext},
-    sql::parser::{DFParser, Statement},
+    execution::{
+        context::{SessionConfig, SessionContext},
+        memory_pool::FairSpillPool,
+        runtime_env::RuntimeEnvBuilder,
+    },
+    sql::parser::DFParser,
 };
-use futures::StreamExt;
 use tokio::runtime::{Builder, Runtime};
 
-pub use output::Format;
 pub(crate) use output::lines;
+pub use output::{Format, Target};
 
 use self::{
-    events_stream::EventsStream, events_table::EventsTable, output::Output, requests_table::RequestsTable,
+    scan::MadeTable,
+    tables::{Connections, EventsTable, Losses, Requests, UnfinishedEvents},
 };
 use crate::{
     Error, demo,
@@ -39,6 +48,9 @@ use crate::{
 /// What the longest scan so far found the files to hold.
 type Findings = Arc<Mutex<Vec<Summary>>>;
 
+/// Bytes that sorts, groups and joins of a query may hold. Sorts and groups beyond it go to temporary files, joins fail.
+const MEMORY_LIMIT: usize = 512 << 20;
+
 /// How results are shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Show {
@@ -48,6 +60,8 @@ pub struct Show {
     pub colour: bool,
     /// Whether a progress bar may be shown: not when rows go to the same terminal.
     pub progress: bool,
+    /// Whether tables have a column a line.
+    pub expanded: bool,
 }
 
 /// The tables of some captures, ready for queries.
@@ -68,28 +82,44 @@ impl Session {
         let no_files = captures.iter().any(|(path, capture)| capture.unfinished() || demo::is_meant(path));
         let summaries = captures.iter().map(|(_, capture)| capture.captures()).sum();
         let recordings = recordings(captures, |(_, capture)| capture.metadata());
-        let files = recordings.into_iter().flatten().map(|(path, _)| path).collect();
+        let (files, hosts): (Vec<_>, Vec<_>) =
+            recordings.into_iter().flatten().map(|(path, capture)| (path, capture.hosts().join(","))).unzip();
         let (input, findings) = (Arc::new(Input { files, ..input }), Findings::default());
-        let config = SessionConfig::new().with_target_partitions(1).with_information_schema(true);
-        let context = SessionContext::new_with_config(config);
-        let requests = RequestsTable::new(Arc::clone(&input), Arc::clone(&findings), show.progress);
-        context.register_table("requests", Arc::new(requests))?;
+        let config = SessionConfig::new()
+            .with_target_partitions(1)
+            .with_information_schema(true)
+            .set_str("datafusion.explain.format", "indent");
+        let memory = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(MEMORY_LIMIT)));
+        let context = SessionContext::new_with_config_rt(config, memory.build_arc()?);
+        functions::register(&context, &input.rules);
         let events: Arc<dyn TableProvider> = if no_files {
-            Arc::new(EventsStream::new(Arc::clone(&input)))
+            MadeTable::new(UnfinishedEvents(Arc::clone(&input)))
         } else {
-            Arc::new(EventsTable::new(&input.files)?)
+            let files = input.files.iter().zip(&hosts);
+            Arc::new(EventsTable::new(files.map(|(path, host)| (path.as_path(), host.as_str())))?)
         };
-        context.register_table("events", events)?;
-        // Plans run on the calling thread and replays on one of the blocking pool; the worker is there to see
-        // Ctrl-C while both are busy.
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let requests = Requests::new(Arc::clone(&input), Arc::clone(&findings), show.progress);
+        let tables: [(&str, Arc<dyn TableProvider>); 4] = [
+            ("requests", MadeTable::new(requests)),
+            ("connections", MadeTable::new(Connections(Arc::clone(&input)))),
+            ("losses", MadeTable::new(Losses(Arc::clone(&input)))),
+            ("events", events),
+        ];
+        for (name, table) in tables {
+            context.register_table(name, table)?;
+        }
+        // Plans run on one worker and replays on threads of their own; the other worker is there to see Ctrl-C.
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        for view in views::VIEWS {
+            runtime.block_on(context.sql(view))?;
+        }
         Ok(Self { context, runtime, input, findings, summaries, show })
     }
 
     /// Runs the statements of `sql`, separated by semicolons, and writes their results.
     pub fn run(&self, sql: &str, out: &mut impl Write) -> Result<(), Error> {
         let statements = DFParser::parse_sql(sql)?;
-        guard(|| self.runtime.block_on(self.run_all(statements, out))).map(|_| ())
+        guard(|| self.runtime.block_on(query::run_all(&self.context, statements, self.show, out))).map(|_| ())
     }
 
     /// Reads statements from a prompt until the user leaves.
@@ -110,33 +140,6 @@ impl Session {
         }
         Ok(replay_all(self.input.captures()?, &self.input.rules, &mut Nothing, true))
     }
-
-    /// Runs statements one after the other, and counts the rows of their results.
-    async fn run_all(
-        &self,
-        statements: impl IntoIterator<Item = Statement>,
-        out: &mut impl Write,
-    ) -> Result<usize, Error> {
-        let mut rows = 0;
-        for statement in statements {
-            let plan = self.context.state().statement_to_plan(statement).await?;
-            let frame = self.context.execute_logical_plan(plan).await?;
-            let schema = Arc::clone(frame.schema().inner());
-            // Statements such as SET and CREATE VIEW have no result to show.
-            let has_result = !schema.fields().is_empty();
-            let mut output = Output::new(schema, self.show);
-            let mut batches = frame.execute_stream().await?;
-            while let Some(batch) = batches.next().await {
-                let batch = batch?;
-                rows += batch.num_rows();
-                output.write(&batch, out)?;
-            }
-            if has_result {
-                output.finish(out)?;
-            }
-        }
-        Ok(rows)
-    }
 }
 
 /// Runs a query in which the decoders of the Parquet library may panic: they index out of bounds on some
@@ -150,12 +153,4 @@ fn guard<T>(query: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
 fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
-}
-
-/// The tables with their columns and types.
-fn tables() -> [(&'static str, Vec<(String, String)>); 2] {
-    [("requests", requests::schema()), ("events", events::schema())].map(|(name, schema)| {
-        let columns = schema.fields().iter();
-        (name, columns.map(|field| (field.name().clone(), output::type_name(field.data_type()))).collect())
-    })
 }

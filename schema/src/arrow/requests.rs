@@ -2,6 +2,8 @@
 //!
 //! Column names and order are a contract: SQL, exports and JSON lines call things by them.
 
+mod value;
+
 use std::{net::SocketAddr, sync::Arc};
 
 use arrow::{
@@ -12,6 +14,8 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
     error::ArrowError,
 };
+
+pub use value::{Getter, Value};
 
 use super::append_text;
 use crate::{

@@ -41,6 +41,8 @@ pub enum Projection {
     Pairing,
     /// What can be told without the bytes that were moved.
     Facts,
+    /// The columns named, and those that tell kinds and order.
+    Columns(&'static [&'static str]),
 }
 
 impl Projection {
@@ -49,6 +51,9 @@ impl Projection {
             Self::All => true,
             Self::Pairing => !NOT_FOR_PAIRING.contains(&column),
             Self::Facts => !NOT_FOR_FACTS.contains(&column),
+            Self::Columns(columns) => {
+                ["kind", "ts_ns", "cpu", "seq"].contains(&column) || columns.contains(&column)
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 //! them anew. The binary only turns its arguments, and a file of [`config`], into calls of these.
 
 pub mod config;
+pub mod diff;
 pub mod export;
 pub mod filter;
 mod parts;
@@ -18,6 +19,7 @@ pub mod sql;
 mod table;
 mod units;
 pub mod validate;
+pub mod verdict;
 
 use std::io;
 

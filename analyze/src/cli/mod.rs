@@ -1,6 +1,7 @@
 //! The command line: what is accepted, and the calls of the library it is turned into. A file per command; nothing is
 //! decided here that the library could decide.
 
+mod diff;
 mod filter;
 mod generate;
 mod input;
@@ -18,6 +19,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use self::{
+    diff::Diff,
     filter::Filter,
     generate::Generate,
     replay::Replay,
@@ -47,6 +49,7 @@ Examples:
   beyla-analyze routes run.parquet                 which route rules would give how many routes
   beyla-analyze validate run.parquet               is it what the format says
   beyla-analyze filter run.parquet -o shared.parquet --redact
+  beyla-analyze diff base.parquet new.parquet --fail-on 'p95>+10%'
 
 A file that is called like a command is given as ./validate.
 
@@ -93,6 +96,7 @@ enum Command {
     Routes(Routes),
     Validate(Validate),
     Filter(Filter),
+    Diff(Diff),
 }
 
 /// Does what the command line asks for. Ends the process when that is nothing: wrong usage, `--help`.
@@ -108,6 +112,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         (None, Some(Command::Routes(routes))) => routes.run(&mut terminal)?,
         (None, Some(Command::Validate(validate))) => validate.run(&mut terminal)?,
         (None, Some(Command::Filter(filter))) => filter.run()?,
+        (None, Some(Command::Diff(diff))) => diff.run(&mut terminal)?,
     };
     terminal.out.flush()?;
     Ok(code)

@@ -1,0 +1,91 @@
+//! The comparison as Markdown, for a comment under a change or the summary of a job.
+
+use beyla_schema::request::Kind;
+
+use super::{
+    Comparison, Figure, Outcome, Presence, Row,
+    show::{self, difference, direction, label, value},
+};
+use crate::{units::count, verdict::markdown::escape};
+
+/// The comparison in GitHub's Markdown, the first `top` routes of each direction.
+pub fn render(comparison: &Comparison, top: usize) -> String {
+    let mut out = format!("### {}\n", if comparison.failed() { "Failed" } else { "Compared" });
+    for warning in show::warnings(comparison) {
+        out.push_str(&format!("\n> **Incomplete**: {}\n", escape(&warning)));
+    }
+    if !comparison.judgements.is_empty() {
+        out.push_str("\n| condition | result | where |\n|---|---|---|\n");
+        for judgement in &comparison.judgements {
+            let found = judgement.findings.iter().filter(|found| found.outcome != Outcome::Passed);
+            let mut found: Vec<_> = found
+                .map(|found| {
+                    let says = show::finding(judgement, found);
+                    let subject = label(&found.subject, show::several_services(comparison));
+                    let kind = direction(found.subject.kind);
+                    format!("{}: {kind} {}: {}", found.outcome.name(), escape(&subject), escape(&says))
+                })
+                .collect();
+            if judgement.findings.is_empty() {
+                found.push("no requests that it looks at".to_owned());
+            }
+            let outcome = judgement.outcome();
+            let outcome = if outcome == Outcome::Failed { "**failed**" } else { outcome.name() };
+            let condition = escape(&judgement.condition.to_string());
+            out.push_str(&format!("| {condition} | {outcome} | {} |\n", found.join("<br>")));
+        }
+    }
+    for (kind, title) in [(Kind::Server, "Inbound"), (Kind::Client, "Outbound")] {
+        let (rows, more) = show::shown(comparison, kind, top);
+        if rows.is_empty() {
+            continue;
+        }
+        out.push_str(&format!("\n#### {title}\n\n| |"));
+        Figure::ALL.iter().for_each(|figure| out.push_str(&format!(" {} |", figure.name())));
+        out.push_str("\n|---|");
+        Figure::ALL.iter().for_each(|_| out.push_str("---:|"));
+        out.push('\n');
+        rows.iter().for_each(|row| line(&mut out, row, comparison));
+        if more > 0 {
+            out.push_str(&format!("\n{} more, shown with `--top {}`\n", count(more as u64), top + more));
+        }
+    }
+    out.push('\n');
+    show::legend(comparison).iter().for_each(|line| out.push_str(&format!("<sub>{}</sub><br>\n", escape(line))));
+    out
+}
+
+fn line(out: &mut String, row: &Row, comparison: &Comparison) {
+    let mut name = escape(&label(&row.subject, show::several_services(comparison)));
+    match row.presence {
+        Presence::New => name.push_str("<br>only in the new run"),
+        Presence::Vanished => name.push_str("<br>only in the base"),
+        Presence::Both => {
+            for (what, statuses) in [("new", &row.new_statuses), ("no longer", &row.vanished_statuses)] {
+                let texts: Vec<_> = statuses.iter().map(|(seen, _)| show::status(*seen)).collect();
+                if !texts.is_empty() {
+                    name.push_str(&format!("<br>{what}: status {}", texts.join(", ")));
+                }
+            }
+        }
+        Presence::Unknown => {}
+    }
+    out.push_str(&format!("| {name} |"));
+    for change in &row.changes {
+        let [base, new] = [change.base, change.new].map(|side| value(change.figure, side));
+        let difference = difference(change);
+        let difference = match (change.stands_out(comparison.options.alpha), change.is_untold()) {
+            (true, _) => format!("**{difference}**\\*"),
+            (false, true) => format!("{difference}?"),
+            (false, false) => difference,
+        };
+        let cell = match row.presence {
+            Presence::New => new,
+            Presence::Vanished => base,
+            Presence::Both | Presence::Unknown if base == new => base,
+            Presence::Both | Presence::Unknown => format!("{base} → {new}<br>{difference}"),
+        };
+        out.push_str(&format!(" {cell} |"));
+    }
+    out.push('\n');
+}

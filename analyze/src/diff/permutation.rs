@@ -1,0 +1,246 @@
+//! Whether two runs differ by more than they fluctuate: a studentized permutation test whose units are blocks of time.
+//!
+//! Requests that are near in time are not independent: a pause, a queue, a slow neighbour hits many of them at once. A test that takes
+//! each request for a fact of its own calls every pair of runs different. Here the facts are blocks: where both runs
+//! come from the same process, it does not matter which blocks are said to be whose. `docs/diff.md` has the reasoning and the
+//! references.
+
+/// One block of one run: its share of what is compared is `score / weight`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Unit {
+    /// Requests, or seconds.
+    pub(super) weight: f64,
+    /// Of those requests, how many are beyond a duration, or failed; or the sum of their durations.
+    pub(super) score: f64,
+}
+
+/// Fewer blocks on a side say nothing.
+pub(super) const MIN_BLOCKS: usize = 8;
+
+/// Correlation of neighbouring blocks from which on they are made wider.
+const CORRELATED: f64 = 0.2;
+
+/// When so many shuffles were at least as extreme as what was seen, further ones would not change the answer.
+const ENOUGH: u32 = 50;
+
+/// Shuffles at most.
+const MAX_SHUFFLES: u32 = 200_000;
+
+/// The same numbers every time: SplitMix64.
+pub(super) struct Shuffler(u64);
+
+impl Shuffler {
+    pub(super) fn new() -> Self {
+        Self(0x0005_DEEC_E66D)
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ mixed >> 31
+    }
+
+    /// A number below `bound`.
+    fn below(&mut self, bound: usize) -> usize {
+        ((u128::from(self.next()) * bound as u128) >> 64) as usize
+    }
+}
+
+/// How likely shares that differ as much would be if both runs came from the same process, two-sided. Fine enough to be told
+/// from `level`. None with too few blocks.
+pub(super) fn p_value(base: &[Unit], new: &[Unit], level: f64) -> Option<f64> {
+    let (mut base, mut new) = (base.to_vec(), new.to_vec());
+    let mut correlation = correlation(&base, &new);
+    while correlation > CORRELATED && with_weight(&base).min(with_weight(&new)) >= 2 * MIN_BLOCKS {
+        (base, new) = (pairs(&base), pairs(&new));
+        correlation = self::correlation(&base, &new);
+    }
+    base.retain(|unit| unit.weight > 0.0);
+    new.retain(|unit| unit.weight > 0.0);
+    if base.len().min(new.len()) < MIN_BLOCKS {
+        return None;
+    }
+    // What correlation is left makes means of blocks vary more than the blocks tell.
+    let inflation = ((1.0 + correlation) / (1.0 - correlation)).sqrt();
+    let all: Vec<Unit> = base.iter().chain(&new).copied().collect();
+    let whole: Sums = all.iter().copied().collect();
+    let seen = difference(whole - new.iter().copied().collect(), new.iter().copied().collect()) / inflation;
+    Some(shuffle(all, new.len(), whole, seen, level))
+}
+
+fn with_weight(units: &[Unit]) -> usize {
+    units.iter().filter(|unit| unit.weight > 0.0).count()
+}
+
+/// Makes one block of every two.
+fn pairs(units: &[Unit]) -> Vec<Unit> {
+    let merge = |pair: &[Unit]| {
+        pair.iter().fold(Unit::default(), |sum, unit| Unit {
+            weight: sum.weight + unit.weight,
+            score: sum.score + unit.score,
+        })
+    };
+    units.chunks(2).map(merge).collect()
+}
+
+/// Of neighbouring blocks, within each run; 0 to 0.9.
+fn correlation(base: &[Unit], new: &[Unit]) -> f64 {
+    let (mut neighbours, mut squares, mut count) = (0.0, 0.0, 0.0);
+    for run in [base, new] {
+        let Sums { weight, score, .. } = run.iter().copied().collect();
+        let share = if weight > 0.0 { score / weight } else { 0.0 };
+        let residuals: Vec<f64> = run.iter().map(|unit| unit.score - share * unit.weight).collect();
+        neighbours += residuals.iter().zip(residuals.iter().skip(1)).map(|(a, b)| a * b).sum::<f64>();
+        squares += residuals.iter().map(|residual| residual * residual).sum::<f64>();
+        count += residuals.len() as f64;
+    }
+    // Residuals add up to nothing, so that the correlation of independent ones is a little below zero.
+    if squares > 0.0 { (neighbours / squares + 2.0 / count).clamp(0.0, 0.9) } else { 0.0 }
+}
+
+/// Sums over some blocks.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    blocks: f64,
+    weight: f64,
+    score: f64,
+    weight_weight: f64,
+    weight_score: f64,
+    score_score: f64,
+}
+
+impl Sums {
+    fn add(&mut self, Unit { weight, score }: Unit) {
+        self.blocks += 1.0;
+        self.weight += weight;
+        self.score += score;
+        self.weight_weight += weight * weight;
+        self.weight_score += weight * score;
+        self.score_score += score * score;
+    }
+
+    /// The share, and its variance as that of a ratio of sums over blocks.
+    fn share(&self) -> (f64, f64) {
+        let share = self.score / self.weight;
+        let squares =
+            self.score_score - 2.0 * share * self.weight_score + share * share * self.weight_weight;
+        let variance = squares.max(0.0) / (self.weight * self.weight) * self.blocks / (self.blocks - 1.0);
+        (share, variance)
+    }
+}
+
+impl FromIterator<Unit> for Sums {
+    fn from_iter<I: IntoIterator<Item = Unit>>(units: I) -> Self {
+        let mut sums = Self::default();
+        units.into_iter().for_each(|unit| sums.add(unit));
+        sums
+    }
+}
+
+impl std::ops::Sub for Sums {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self {
+            blocks: self.blocks - other.blocks,
+            weight: self.weight - other.weight,
+            score: self.score - other.score,
+            weight_weight: self.weight_weight - other.weight_weight,
+            weight_score: self.weight_score - other.weight_score,
+            score_score: self.score_score - other.score_score,
+        }
+    }
+}
+
+/// How far apart two shares are, in standard errors.
+fn difference(base: Sums, new: Sums) -> f64 {
+    let ((base_share, base_variance), (new_share, new_variance)) = (base.share(), new.share());
+    let apart = (new_share - base_share).abs();
+    // Sums of blocks that are all the same leave rounding errors of each.
+    let least = 1e-9 * (base_share.abs() + new_share.abs());
+    if apart <= least { 0.0 } else { apart / (base_variance + new_variance).sqrt().max(least) }
+}
+
+/// The share of shuffles that are at least as extreme as what was seen, itself included.
+fn shuffle(mut all: Vec<Unit>, chosen: usize, whole: Sums, seen: f64, level: f64) -> f64 {
+    let shuffles = (10.0 / level).clamp(2_000.0, f64::from(MAX_SHUFFLES)) as u32;
+    let (mut random, mut extreme) = (Shuffler::new(), 0);
+    for done in 1..=shuffles {
+        let mut new = Sums::default();
+        for at in 0..chosen {
+            let other = at + random.below(all.len() - at);
+            all.swap(at, other);
+            new.add(all[at]);
+        }
+        // What is as extreme but for rounding counts.
+        extreme += u32::from(difference(whole - new, new) >= seen * (1.0 - 1e-9));
+        if extreme == ENOUGH {
+            return f64::from(extreme) / f64::from(done);
+        }
+    }
+    f64::from(extreme + 1) / f64::from(shuffles + 1)
+}
+
+/// Holm's step-down: what each p-value becomes when all of them are looked at, so that the chance of any false alarm
+/// among them stays below the level. Missing ones do not count.
+pub(super) fn holm(p_values: &[Option<f64>]) -> Vec<Option<f64>> {
+    let mut order: Vec<(usize, f64)> =
+        p_values.iter().enumerate().filter_map(|(at, p)| Some((at, (*p)?))).collect();
+    order.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let (mut adjusted, mut least, count) = (vec![None; p_values.len()], 0.0_f64, order.len());
+    for (rank, (at, p)) in order.into_iter().enumerate() {
+        least = least.max(p * (count - rank) as f64).min(1.0);
+        if let Some(slot) = adjusted.get_mut(at) {
+            *slot = Some(least);
+        }
+    }
+    adjusted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn units(shares: impl IntoIterator<Item = f64>) -> Vec<Unit> {
+        shares.into_iter().map(|score| Unit { weight: 10.0, score }).collect()
+    }
+
+    #[test]
+    fn a_run_does_not_differ_from_itself() {
+        let run = units((0..32).map(|block| f64::from(block % 5)));
+        assert_eq!(p_value(&run, &run, 0.01), Some(1.0));
+        let still = units([0.0; 32]);
+        assert_eq!(p_value(&still, &still, 0.01), Some(1.0));
+    }
+
+    #[test]
+    fn what_fails_always_differs_from_what_never_fails() {
+        let p = p_value(&units([0.0; 16]), &units([10.0; 16]), 0.001).unwrap();
+        assert!(p < 0.001, "{p}");
+    }
+
+    #[test]
+    fn one_bad_moment_is_not_significant() {
+        let mut incident = vec![0.0; 32];
+        incident[7] = 10.0;
+        let p = p_value(&units([0.0; 32]), &units(incident), 0.01).unwrap();
+        assert!(p > 0.3, "{p}");
+    }
+
+    #[test]
+    fn few_blocks_say_nothing() {
+        assert_eq!(p_value(&units([0.0; 7]), &units([10.0; 32]), 0.01), None);
+        let mostly_empty: Vec<_> = (0..32).map(|block| Unit { weight: f64::from(u8::from(block < 7)), score: 0.0 }).collect();
+        assert_eq!(p_value(&mostly_empty, &units([1.0; 32]), 0.01), None);
+    }
+
+    #[test]
+    fn many_looks_cost_what_holm_says() {
+        let adjusted = holm(&[Some(0.01), None, Some(0.04), Some(0.03), Some(0.9)]);
+        let expected = [Some(0.04), None, Some(0.09), Some(0.09), Some(0.9)];
+        for (adjusted, expected) in adjusted.into_iter().zip(expected) {
+            assert!((adjusted.unwrap_or(2.0) - expected.unwrap_or(2.0)).abs() < 1e-12);
+        }
+    }
+}

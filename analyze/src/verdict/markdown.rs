@@ -1,0 +1,42 @@
+//! Verdicts as GitHub's Markdown.
+
+use super::{Case, summary};
+use crate::table::printable;
+
+/// A table of all cases, and the details of those that failed.
+pub fn render(command: &str, cases: &[Case], warnings: &[String]) -> String {
+    let mut out = format!("### {}: {}\n", escape(command), summary(cases));
+    for warning in warnings {
+        out.push_str(&format!("\n> **Incomplete**: {}\n", escape(warning)));
+    }
+    if !cases.is_empty() {
+        out.push_str("\n| | check | |\n|---|---|---|\n");
+    }
+    for case in cases {
+        let verdict = if case.failed() { "**failed**" } else { case.verdict.name() };
+        out.push_str(&format!("| {verdict} | {} | {} |\n", escape(&case.name), escape(case.verdict.reason())));
+    }
+    for Case { name, details, .. } in cases.iter().filter(|case| case.failed() && !case.details.is_empty()) {
+        out.push_str(&format!("\n{}\n\n", escape(name)));
+        // Four spaces make code of a line whatever is in it.
+        details.iter().for_each(|line| out.push_str(&format!("    {}\n", printable(line))));
+    }
+    out
+}
+
+/// Text in a line of Markdown, or in a cell of a table, in which nothing means anything.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for char in printable(text).chars() {
+        match char {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            // An entity, so that neither mentions of people nor of issues come of it.
+            '@' | '#' => escaped.push_str(&format!("&#{};", u32::from(char))),
+            '\\' | '`' | '*' | '_' | '~' | '[' | ']' | '|' | '!' | '$' => escaped.extend(['\\', char]),
+            char => escaped.push(char),
+        }
+    }
+    escaped
+}

@@ -1,7 +1,8 @@
 //! The figures that runs are compared by: their values, and what a test of their difference is about.
 
 use super::{
-    histogram::{Bucket, Histogram, middle_ns},
+    histogram::{Histogram, middle_ns},
+    percentile,
     permutation::{MIN_BLOCKS, Unit, p_value},
     run::{Block, Group, Run},
 };
@@ -184,20 +185,12 @@ pub(super) fn test(
             if least(Values::timed) < min_requests || beyond < 5 {
                 return None;
             }
-            let limit = joint_percentile(&base.values.block.durations, &new.values.block.durations, percent)?;
-            compare(&|block| Unit {
-                weight: block.durations.count() as f64,
-                score: block.durations.above(limit),
-            })
+            let [base, new] = [base, new].map(|side| {
+                side.group.blocks.iter().map(|block| &block.durations).collect::<Vec<&Histogram>>()
+            });
+            percentile::p_value(&base, &new, percent.into(), level)
         }
     }
-}
-
-/// A percentile of the durations of both runs.
-fn joint_percentile(base: &Histogram, new: &Histogram, percent: u8) -> Option<Bucket> {
-    let mut both = base.clone();
-    both.merge(new);
-    both.percentile(percent.into())
 }
 
 /// Every block of the run, also those without requests.

@@ -61,7 +61,7 @@ impl Histogram {
     }
 
     /// Buckets that have values, in ascending order, and how many.
-    fn buckets(&self) -> impl Iterator<Item = (Bucket, u64)> {
+    pub(super) fn buckets(&self) -> impl Iterator<Item = (Bucket, u64)> {
         self.octaves.iter().flat_map(|(octave, counts)| {
             let first = octave * OCTAVE as u32;
             let counts = (first..).zip(counts.iter());

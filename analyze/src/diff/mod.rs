@@ -10,6 +10,7 @@ mod histogram;
 mod judge;
 pub mod json;
 pub mod markdown;
+mod percentile;
 mod permutation;
 mod run;
 mod show;

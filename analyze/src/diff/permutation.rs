@@ -10,7 +10,7 @@
 pub(super) struct Unit {
     /// Requests, or seconds.
     pub(super) weight: f64,
-    /// Of those requests, how many are beyond a duration, or failed; or the sum of their durations.
+    /// How many of those requests failed, or are beyond a duration; the sum of their durations; or requests.
     pub(super) score: f64,
 }
 
@@ -23,8 +23,10 @@ const CORRELATED: f64 = 0.2;
 /// When so many shuffles were at least as extreme as what was seen, further ones would not change the answer.
 const ENOUGH: u32 = 50;
 
-/// Shuffles at most.
-const MAX_SHUFFLES: u32 = 200_000;
+/// Shuffles for a level of 1, so that the smallest p-value is a third of any level; at least, and at most.
+const SHUFFLES: f64 = 3.0;
+const MIN_SHUFFLES: f64 = 2_000.0;
+const MAX_SHUFFLES: f64 = 80_000.0;
 
 /// The same numbers every time: SplitMix64.
 pub(super) struct Shuffler(u64);
@@ -32,6 +34,11 @@ pub(super) struct Shuffler(u64);
 impl Shuffler {
     pub(super) fn new() -> Self {
         Self(0x0005_DEEC_E66D)
+    }
+
+    #[cfg(test)]
+    pub(super) fn seeded(seed: u64) -> Self {
+        Self(seed)
     }
 
     pub(super) fn next(&mut self) -> u64 {
@@ -50,38 +57,62 @@ impl Shuffler {
 /// How likely shares that differ as much would be if both runs came from the same process, two-sided. Fine enough to be told
 /// from `level`. None with too few blocks.
 pub(super) fn p_value(base: &[Unit], new: &[Unit], level: f64) -> Option<f64> {
-    let (mut base, mut new) = (base.to_vec(), new.to_vec());
-    let mut correlation = correlation(&base, &new);
-    while correlation > CORRELATED && with_weight(&base).min(with_weight(&new)) >= 2 * MIN_BLOCKS {
-        (base, new) = (pairs(&base), pairs(&new));
-        correlation = self::correlation(&base, &new);
-    }
-    base.retain(|unit| unit.weight > 0.0);
-    new.retain(|unit| unit.weight > 0.0);
-    if base.len().min(new.len()) < MIN_BLOCKS {
-        return None;
-    }
-    // What correlation is left makes means of blocks vary more than the blocks tell.
-    let inflation = ((1.0 + correlation) / (1.0 - correlation)).sqrt();
+    let Cut { joined, inflation } = cut(base, new)?;
+    let [base, new] = [base, new].map(|units| {
+        let mut units = join(units, joined);
+        units.retain(|unit| unit.weight > 0.0);
+        units
+    });
     let all: Vec<Unit> = base.iter().chain(&new).copied().collect();
     let whole: Sums = all.iter().copied().collect();
-    let seen = difference(whole - new.iter().copied().collect(), new.iter().copied().collect()) / inflation;
-    Some(shuffle(all, new.len(), whole, seen, level))
+    let statistic = |chosen: &[usize]| {
+        let new: Sums = chosen.iter().filter_map(|at| all.get(*at)).copied().collect();
+        difference(whole - new, new)
+    };
+    Some(shuffle(base.len(), new.len(), inflation, level, statistic))
+}
+
+/// How blocks have to be cut so that they can be taken for independent.
+pub(super) struct Cut {
+    /// So many neighbouring blocks are one.
+    pub(super) joined: usize,
+    /// By how much differences vary more than the blocks tell, for what correlation is left.
+    pub(super) inflation: f64,
+}
+
+impl Cut {
+    /// What takes more correlation for granted.
+    pub(super) fn coarser(self, other: Self) -> Self {
+        Self { joined: self.joined.max(other.joined), inflation: self.inflation.max(other.inflation) }
+    }
+}
+
+/// None with too few blocks.
+pub(super) fn cut(base: &[Unit], new: &[Unit]) -> Option<Cut> {
+    let (mut base, mut new, mut joined) = (base.to_vec(), new.to_vec(), 1);
+    let least = |base: &[Unit], new: &[Unit]| with_weight(base).min(with_weight(new));
+    let mut correlation = correlation(&base, &new);
+    while correlation > CORRELATED && least(&base, &new) >= 2 * MIN_BLOCKS {
+        (base, new, joined) = (join(&base, 2), join(&new, 2), 2 * joined);
+        correlation = self::correlation(&base, &new);
+    }
+    let inflation = ((1.0 + correlation) / (1.0 - correlation)).sqrt();
+    (least(&base, &new) >= MIN_BLOCKS).then_some(Cut { joined, inflation })
 }
 
 fn with_weight(units: &[Unit]) -> usize {
     units.iter().filter(|unit| unit.weight > 0.0).count()
 }
 
-/// Makes one block of every two.
-fn pairs(units: &[Unit]) -> Vec<Unit> {
+/// Makes one block of every so many.
+fn join(units: &[Unit], joined: usize) -> Vec<Unit> {
     let merge = |pair: &[Unit]| {
         pair.iter().fold(Unit::default(), |sum, unit| Unit {
             weight: sum.weight + unit.weight,
             score: sum.score + unit.score,
         })
     };
-    units.chunks(2).map(merge).collect()
+    units.chunks(joined).map(merge).collect()
 }
 
 /// Of neighbouring blocks, within each run; 0 to 0.9.
@@ -95,8 +126,12 @@ fn correlation(base: &[Unit], new: &[Unit]) -> f64 {
         squares += residuals.iter().map(|residual| residual * residual).sum::<f64>();
         count += residuals.len() as f64;
     }
-    // Residuals add up to nothing, so that the correlation of independent ones is a little below zero.
-    if squares > 0.0 { (neighbours / squares + 2.0 / count).clamp(0.0, 0.9) } else { 0.0 }
+    if squares <= 0.0 {
+        return 0.0;
+    }
+    // Of a short series it comes out too low, the more the larger it is (Kendall 1954).
+    let seen = neighbours / squares;
+    (seen + (1.0 + 4.0 * seen.max(0.0)) / (count / 2.0)).clamp(0.0, 0.9)
 }
 
 /// Sums over some blocks.
@@ -162,19 +197,26 @@ fn difference(base: Sums, new: Sums) -> f64 {
     if apart <= least { 0.0 } else { apart / (base_variance + new_variance).sqrt().max(least) }
 }
 
-/// The share of shuffles that are at least as extreme as what was seen, itself included.
-fn shuffle(mut all: Vec<Unit>, chosen: usize, whole: Sums, seen: f64, level: f64) -> f64 {
-    let shuffles = (10.0 / level).clamp(2_000.0, f64::from(MAX_SHUFFLES)) as u32;
+/// The share of shuffles that are at least as extreme as what was seen, itself included. Blocks are numbered, those of the base
+/// first; `statistic` is given which of them are said to be of the new run.
+pub(super) fn shuffle(
+    base: usize,
+    new: usize,
+    inflation: f64,
+    level: f64,
+    mut statistic: impl FnMut(&[usize]) -> f64,
+) -> f64 {
+    let mut order: Vec<usize> = (base..base + new).chain(0..base).collect();
+    // What is as extreme but for rounding counts.
+    let seen = statistic(order.get(..new).unwrap_or_default()) / inflation * (1.0 - 1e-9);
+    let shuffles = (SHUFFLES / level).clamp(MIN_SHUFFLES, MAX_SHUFFLES) as u32;
     let (mut random, mut extreme) = (Shuffler::new(), 0);
     for done in 1..=shuffles {
-        let mut new = Sums::default();
-        for at in 0..chosen {
-            let other = at + random.below(all.len() - at);
-            all.swap(at, other);
-            new.add(all[at]);
+        for at in 0..new {
+            let other = at + random.below(order.len() - at);
+            order.swap(at, other);
         }
-        // What is as extreme but for rounding counts.
-        extreme += u32::from(difference(whole - new, new) >= seen * (1.0 - 1e-9));
+        extreme += u32::from(statistic(order.get(..new).unwrap_or_default()) >= seen);
         if extreme == ENOUGH {
             return f64::from(extreme) / f64::from(done);
         }

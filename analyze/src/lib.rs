@@ -3,8 +3,10 @@
 //! [`replay`] drives events from files through the engine into a consumer, of all requests or of a [`selection`]; everything else is a consumer and
 //! what is made of it: the RED report ([`report`]), tables for SQL ([`sql`]), Prometheus text and trace lines
 //! ([`export`]), and what route rules would make of the paths ([`routes`]). [`mod@validate`] checks files, [`filter`] writes
-//! them anew. The binary only turns its arguments, and a file of [`config`], into calls of these.
+//! them anew. [`mod@diff`] compares two runs, [`check`] asserts things of one, and
+//! [`verdict`] tells what came of either. The binary only turns its arguments, and a file of [`config`], into calls of these.
 
+pub mod check;
 pub mod config;
 pub mod diff;
 pub mod export;

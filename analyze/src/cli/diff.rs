@@ -121,8 +121,19 @@ fn share(text: &str) -> Result<f64, String> {
 
 impl Diff {
     pub(crate) fn run(self, terminal: &mut Terminal) -> anyhow::Result<ExitCode> {
-        let Self { files, base, new, fail_on, format, alpha, min_requests, no_significance, top, strict, input } =
-            self;
+        let Self {
+            files,
+            base,
+            new,
+            fail_on,
+            format,
+            alpha,
+            min_requests,
+            no_significance,
+            top,
+            strict,
+            input,
+        } = self;
         if fail_on.is_empty() && matches!(format, DiffFormat::Junit | DiffFormat::Github) {
             let message = "junit and github tell what came of conditions: give some with --fail-on";
             Cli::command().error(ErrorKind::MissingRequiredArgument, message).exit()

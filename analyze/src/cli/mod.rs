@@ -1,6 +1,7 @@
 //! The command line: what is accepted, and the calls of the library it is turned into. A file per command; nothing is
 //! decided here that the library could decide.
 
+mod check;
 mod diff;
 mod filter;
 mod generate;
@@ -19,6 +20,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use self::{
+    check::Check,
     diff::Diff,
     filter::Filter,
     generate::Generate,
@@ -50,6 +52,7 @@ Examples:
   beyla-analyze validate run.parquet               is it what the format says
   beyla-analyze filter run.parquet -o shared.parquet --redact
   beyla-analyze diff base.parquet new.parquet --fail-on 'p95>+10%'
+  beyla-analyze check run.parquet --assert 'select count(*) = 0 from requests where error'
 
 A file that is called like a command is given as ./validate.
 
@@ -97,6 +100,7 @@ enum Command {
     Validate(Validate),
     Filter(Filter),
     Diff(Diff),
+    Check(Check),
 }
 
 /// Does what the command line asks for. Ends the process when that is nothing: wrong usage, `--help`.
@@ -113,6 +117,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         (None, Some(Command::Validate(validate))) => validate.run(&mut terminal)?,
         (None, Some(Command::Filter(filter))) => filter.run()?,
         (None, Some(Command::Diff(diff))) => diff.run(&mut terminal)?,
+        (None, Some(Command::Check(check))) => check.run(&mut terminal)?,
     };
     terminal.out.flush()?;
     Ok(code)

@@ -113,7 +113,9 @@ fn change(text: &str) -> Result<What, String> {
         _ => (1.0, None),
     };
     let Some(change) = change else {
-        return Err(format!("{comparison:?} is no change: it goes >+ or <-, limits of one run are for `check`"));
+        return Err(format!(
+            "{comparison:?} is no change: it goes >+ or <-, limits of one run are for `check`"
+        ));
     };
     let change = change.trim();
     let unit_at = change.find(|char: char| !char.is_ascii_digit() && char != '.').unwrap_or(change.len());

@@ -81,7 +81,7 @@ impl Figure {
 
 /// Values of one side of a row.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Values {
+pub(crate) struct Values {
     requests: u64,
     errors: u64,
     incomplete: u64,
@@ -104,7 +104,7 @@ impl Values {
         }
     }
 
-    pub(super) fn requests(&self) -> u64 {
+    pub(crate) fn requests(&self) -> u64 {
         self.requests
     }
 
@@ -121,7 +121,7 @@ impl Values {
     }
 
     /// None when it is not known.
-    pub(super) fn of(&self, figure: Figure) -> Option<f64> {
+    pub(crate) fn of(&self, figure: Figure) -> Option<f64> {
         match figure {
             Figure::Requests => Some(self.requests as f64),
             Figure::Rate => (self.seconds > 0.0).then(|| self.requests as f64 / self.seconds),
@@ -176,9 +176,7 @@ pub(super) fn test(
             compare(&|block| Unit { weight: block.requests as f64, score: block.errors as f64 })
         }
         Figure::Avg if least(Values::timed) < min_requests => None,
-        Figure::Avg => {
-            compare(&|block| Unit { weight: block.durations.count() as f64, score: block.sum_ms })
-        }
+        Figure::Avg => compare(&|block| Unit { weight: block.durations.count() as f64, score: block.sum_ms }),
         Figure::Percentile(percent) => {
             // Five requests beyond a percentile are the least to know where it is.
             let beyond = least(Values::timed) * u64::from(100_u8.saturating_sub(percent)) / 100;

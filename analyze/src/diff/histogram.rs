@@ -101,7 +101,9 @@ mod tests {
 
     #[test]
     fn the_middle_of_a_bucket_is_less_than_half_a_percent_off() {
-        for ns in (0..64).flat_map(|bit| [1_u64 << bit, (1 << bit) + (1 << bit) / 3, u64::MAX >> bit]).chain([0]) {
+        for ns in
+            (0..64).flat_map(|bit| [1_u64 << bit, (1 << bit) + (1 << bit) / 3, u64::MAX >> bit]).chain([0])
+        {
             let middle = middle_ns(bucket_of(ns));
             assert!((middle - ns as f64).abs() <= ns as f64 * 0.004, "{ns}: {middle}");
         }

@@ -144,7 +144,8 @@ impl<'c> From<&'c Side> for SideOf<'c> {
 }
 
 fn row<'c>(row: &'c Row, alpha: f64) -> RowOf<'c> {
-    let statuses = |statuses: &[(Status, bool)]| statuses.iter().map(|(status, _)| (*status).into()).collect();
+    let statuses =
+        |statuses: &[(Status, bool)]| statuses.iter().map(|(status, _)| (*status).into()).collect();
     RowOf {
         subject: (&row.subject).into(),
         presence: match row.presence {

@@ -51,7 +51,9 @@ pub fn render(comparison: &Comparison, top: usize) -> String {
         }
     }
     out.push('\n');
-    show::legend(comparison).iter().for_each(|line| out.push_str(&format!("<sub>{}</sub><br>\n", escape(line))));
+    show::legend(comparison)
+        .iter()
+        .for_each(|line| out.push_str(&format!("<sub>{}</sub><br>\n", escape(line))));
     out
 }
 

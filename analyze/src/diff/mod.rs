@@ -7,8 +7,8 @@
 mod condition;
 mod figure;
 mod histogram;
-mod judge;
 pub mod json;
+mod judge;
 pub mod markdown;
 mod percentile;
 mod permutation;
@@ -28,8 +28,13 @@ pub use self::{
     run::{MAX_ROUTES, Scope, Status, Subject},
 };
 
+pub(crate) use self::{
+    figure::Values,
+    show::{named, value as valued},
+};
+
 use self::{
-    figure::{Tested, Values},
+    figure::Tested,
     permutation::holm,
     run::{Group, Run},
 };
@@ -199,6 +204,20 @@ pub fn compare(base: &Input, new: &Input, options: Options) -> Result<Comparison
     Ok(compare_runs(&mut base, &mut new, options))
 }
 
+/// What one run holds, for limits.
+pub(crate) struct Measured {
+    pub(crate) files: Vec<Summary>,
+    /// By direction and name.
+    pub(crate) rows: Vec<(Subject, Values)>,
+}
+
+/// Replays one run.
+pub(crate) fn measure(input: &Input) -> Result<Measured, Error> {
+    let run = Run::replay(input, None, true)?;
+    let rows = run.groups.iter().map(|(subject, group)| (subject.clone(), Values::new(group, run.seconds)));
+    Ok(Measured { rows: rows.collect(), files: run.files })
+}
+
 fn compare_runs(base: &mut Run, new: &mut Run, options: Options) -> Comparison {
     // Blocks of the same length fluctuate alike.
     let (base_width, new_width) = (base.width_ns, new.width_ns);
@@ -219,8 +238,11 @@ fn compare_runs(base: &mut Run, new: &mut Run, options: Options) -> Comparison {
         })
         .collect();
     adjust(&mut rows);
-    rows.sort_by_key(|row| (row.subject.scope != Scope::Total, std::cmp::Reverse(row.requests().iter().sum::<u64>())));
-    let judgements = options.conditions.iter().map(|condition| judge::judge(condition, &rows, &options)).collect();
+    rows.sort_by_key(|row| {
+        (row.subject.scope != Scope::Total, std::cmp::Reverse(row.requests().iter().sum::<u64>()))
+    });
+    let judgements =
+        options.conditions.iter().map(|condition| judge::judge(condition, &rows, &options)).collect();
     Comparison { base: side(base), new: side(new), rows, judgements, options }
 }
 

@@ -1,15 +1,17 @@
 //! The test of a percentile: blocks are shuffled as in [`permutation`](super::permutation), and the percentiles of both sides are
 //! taken anew each time.
 //!
-//! How many requests are beyond a common duration would be quicker to count, but it hardly tells how far beyond they are: a
-//! tail that is a fifth longer would need three times as many requests to be found.
-
-use std::cmp::Reverse;
+//! How many requests are beyond a common duration would be quicker to count, but hardly tells how far beyond they are. For the
+//! shuffles the new run is scaled so that its percentile is that of the base: how much both fluctuate is then not mistaken for
+//! the difference between them.
 
 use super::{
-    histogram::{Bucket, Histogram, middle_ns},
+    histogram::{Histogram, middle_ns},
     permutation::{Unit, cut, shuffle},
 };
+
+/// By how much the distribution of Student is wider than the normal one, three deviations out, for each degree of freedom.
+const SMALL: f64 = 2.5;
 
 /// Cells that are walked for each shuffle at most; buckets become wider for it.
 const MAX_CELLS: usize = 4_096;
@@ -17,30 +19,50 @@ const MAX_CELLS: usize = 4_096;
 /// How likely percentiles that differ as much would be if both runs came from the same process; as
 /// [`p_value`](super::permutation::p_value).
 pub(super) fn p_value(base: &[&Histogram], new: &[&Histogram], percent: u64, level: f64) -> Option<f64> {
-    let mut joint = Histogram::default();
-    base.iter().chain(new).for_each(|histogram| joint.merge(histogram));
+    let [whole_base, whole_new] = [base, new].map(|side| {
+        let mut whole = Histogram::default();
+        side.iter().for_each(|histogram| whole.merge(histogram));
+        whole
+    });
     // Whether neighbouring blocks are alike shows in how much of them is beyond the percentile. With few requests there, it
     // shows better in how much is beyond the median.
     let cut_at = |percent| {
-        let limit = joint.percentile(percent)?;
-        let beyond = |side: &[&Histogram]| -> Vec<Unit> {
-            side.iter().map(|one| Unit { weight: one.count() as f64, score: one.above(limit) }).collect()
+        let beyond = |side: &[&Histogram], whole: &Histogram| -> Option<Vec<Unit>> {
+            let limit = whole.percentile(percent)?;
+            let unit = |one: &&Histogram| Unit { weight: one.count() as f64, score: one.above(limit) };
+            Some(side.iter().map(unit).collect())
         };
-        cut(&beyond(base), &beyond(new))
+        cut(&beyond(base, &whole_base)?, &beyond(new, &whole_new)?)
     };
     let cut = cut_at(percent)?.coarser(cut_at(50)?);
+    let [base_ns, new_ns] = [&whole_base, &whole_new].map(|whole| whole.percentile(percent).map(middle_ns));
+    let (base_ns, new_ns) = (base_ns?.max(1.0), new_ns?.max(1.0));
+
     let [base, new] = [base, new].map(|side| join(side, cut.joined));
-    let blocks: Vec<&Histogram> = base.iter().chain(&new).collect();
-    let cells = Cells::new(&blocks, percent);
-    let mut chosen_blocks = vec![false; blocks.len()];
-    let statistic = |chosen: &[usize]| {
-        chosen_blocks.fill(false);
-        for at in chosen {
-            chosen_blocks.get_mut(*at).into_iter().for_each(|slot| *slot = true);
-        }
-        cells.difference(&chosen_blocks)
+    let seen = apart(base_ns, new_ns);
+    let test = |factor: f64, seen: f64| {
+        let base = base.iter().map(|block| (block, 1.0));
+        let blocks: Vec<_> = base.chain(new.iter().map(|block| (block, factor))).collect();
+        let cells = Cells::new(&blocks, percent);
+        let mut chosen_blocks = vec![false; blocks.len()];
+        shuffle(blocks.len() - new.len(), new.len(), seen, level, |chosen| {
+            chosen_blocks.fill(false);
+            for at in chosen {
+                chosen_blocks.get_mut(*at).into_iter().for_each(|slot| *slot = true);
+            }
+            cells.difference(&chosen_blocks)
+        })
     };
-    Some(shuffle(base.len(), new.len(), cut.inflation, level, statistic))
+    // The first is exact for independent blocks, the second allows for those that are not.
+    let freedom = (base.len() + new.len() - 2) as f64;
+    let exact = test(1.0, seen);
+    let scaled = test(base_ns / new_ns, seen / cut.inflation / (1.0 + SMALL / freedom));
+    Some(exact.max(scaled))
+}
+
+/// How far apart two durations are, as a share of both.
+fn apart(one: f64, other: f64) -> f64 {
+    (one - other).abs() / (one + other)
 }
 
 /// Makes one block of every so many, and leaves out empty ones.
@@ -63,27 +85,29 @@ struct Cells {
 }
 
 impl Cells {
-    fn new(blocks: &[&Histogram], percent: u64) -> Self {
-        let mut cells: Vec<(Bucket, usize, u64)> = Vec::new();
-        for (at, block) in blocks.iter().enumerate() {
-            cells.extend(block.buckets().map(|(bucket, count)| (bucket, at, count)));
-        }
-        cells.sort_unstable_by_key(|(bucket, at, _)| (Reverse(*bucket), *at));
+    /// Of blocks, each with a factor for its durations.
+    fn new(blocks: &[(&Histogram, f64)], percent: u64) -> Self {
+        let mut cells: Vec<(f64, usize, u64)> = Vec::new();
         // Of an octave at least 16 buckets are left, 6% wide.
-        for width in [2, 4, 8] {
+        for width in [1, 2, 4, 8] {
+            cells.clear();
+            for (at, (block, factor)) in blocks.iter().enumerate() {
+                let mut last = None;
+                for (bucket, count) in block.buckets() {
+                    let bucket = bucket / width * width + width / 2;
+                    match cells.last_mut().filter(|_| last == Some(bucket)) {
+                        Some((_, _, counted)) => *counted += count,
+                        None => cells.push((middle_ns(bucket) * factor, at, count)),
+                    }
+                    last = Some(bucket);
+                }
+            }
             if cells.len() <= MAX_CELLS {
                 break;
             }
-            cells.iter_mut().for_each(|(bucket, ..)| *bucket = *bucket / width * width + width / 2);
-            cells.sort_unstable_by_key(|(bucket, at, _)| (Reverse(*bucket), *at));
-            cells.dedup_by(|next, kept| {
-                let same = (next.0, next.1) == (kept.0, kept.1);
-                kept.2 += if same { next.2 } else { 0 };
-                same
-            });
         }
-        let cells = cells.into_iter().map(|(bucket, at, count)| (middle_ns(bucket), at, count)).collect();
-        Self { percent, cells, counts: blocks.iter().map(|block| block.count()).collect() }
+        cells.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        Self { percent, cells, counts: blocks.iter().map(|(block, _)| block.count()).collect() }
     }
 
     /// How far apart the percentiles of the chosen blocks and of the others are, as a share of both.
@@ -101,7 +125,7 @@ impl Cells {
             if left[side] == 0 && found[side].is_none() {
                 found[side] = Some(*ns);
                 if let [Some(one), Some(other)] = found {
-                    return (one - other).abs() / (one + other).max(1.0);
+                    return apart(one.max(1.0), other.max(1.0));
                 }
             }
         }
@@ -135,11 +159,14 @@ mod tests {
     #[test]
     fn percentiles_of_sides_are_those_of_their_histograms() {
         let all = [blocks(1_000), blocks(1_300)].concat();
-        let cells = Cells::new(&all.iter().collect::<Vec<_>>(), 90);
+        let cells = Cells::new(&all.iter().map(|block| (block, 1.0)).collect::<Vec<_>>(), 90);
         let chosen: Vec<bool> = (0..all.len()).map(|at| at % 3 == 0).collect();
         let of = |wanted: bool| {
             let mut side = Histogram::default();
-            all.iter().zip(&chosen).filter(|(_, chosen)| **chosen == wanted).for_each(|(one, _)| side.merge(one));
+            all.iter()
+                .zip(&chosen)
+                .filter(|(_, chosen)| **chosen == wanted)
+                .for_each(|(one, _)| side.merge(one));
             middle_ns(side.percentile(90).unwrap())
         };
         let (one, other) = (of(true), of(false));

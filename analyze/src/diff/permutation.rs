@@ -69,7 +69,8 @@ pub(super) fn p_value(base: &[Unit], new: &[Unit], level: f64) -> Option<f64> {
         let new: Sums = chosen.iter().filter_map(|at| all.get(*at)).copied().collect();
         difference(whole - new, new)
     };
-    Some(shuffle(base.len(), new.len(), inflation, level, statistic))
+    let as_it_is: Vec<usize> = (base.len()..all.len()).collect();
+    Some(shuffle(base.len(), new.len(), statistic(&as_it_is) / inflation, level, statistic))
 }
 
 /// How blocks have to be cut so that they can be taken for independent.
@@ -158,8 +159,7 @@ impl Sums {
     /// The share, and its variance as that of a ratio of sums over blocks.
     fn share(&self) -> (f64, f64) {
         let share = self.score / self.weight;
-        let squares =
-            self.score_score - 2.0 * share * self.weight_score + share * share * self.weight_weight;
+        let squares = self.score_score - 2.0 * share * self.weight_score + share * share * self.weight_weight;
         let variance = squares.max(0.0) / (self.weight * self.weight) * self.blocks / (self.blocks - 1.0);
         (share, variance)
     }
@@ -197,18 +197,18 @@ fn difference(base: Sums, new: Sums) -> f64 {
     if apart <= least { 0.0 } else { apart / (base_variance + new_variance).sqrt().max(least) }
 }
 
-/// The share of shuffles that are at least as extreme as what was seen, itself included. Blocks are numbered, those of the base
-/// first; `statistic` is given which of them are said to be of the new run.
+/// The share of shuffles that are at least as extreme as what was seen, itself included. Blocks are numbered; `statistic` is
+/// given which of them are said to be of the new run.
 pub(super) fn shuffle(
     base: usize,
     new: usize,
-    inflation: f64,
+    seen: f64,
     level: f64,
     mut statistic: impl FnMut(&[usize]) -> f64,
 ) -> f64 {
-    let mut order: Vec<usize> = (base..base + new).chain(0..base).collect();
+    let mut order: Vec<usize> = (0..base + new).collect();
     // What is as extreme but for rounding counts.
-    let seen = statistic(order.get(..new).unwrap_or_default()) / inflation * (1.0 - 1e-9);
+    let seen = seen * (1.0 - 1e-9);
     let shuffles = (SHUFFLES / level).clamp(MIN_SHUFFLES, MAX_SHUFFLES) as u32;
     let (mut random, mut extreme) = (Shuffler::new(), 0);
     for done in 1..=shuffles {
@@ -273,7 +273,8 @@ mod tests {
     #[test]
     fn few_blocks_say_nothing() {
         assert_eq!(p_value(&units([0.0; 7]), &units([10.0; 32]), 0.01), None);
-        let mostly_empty: Vec<_> = (0..32).map(|block| Unit { weight: f64::from(u8::from(block < 7)), score: 0.0 }).collect();
+        let mostly_empty: Vec<_> =
+            (0..32).map(|block| Unit { weight: f64::from(u8::from(block < 7)), score: 0.0 }).collect();
         assert_eq!(p_value(&mostly_empty, &units([1.0; 32]), 0.01), None);
     }
 

@@ -33,8 +33,13 @@ pub(super) fn label(subject: &Subject, with_service: bool) -> String {
     }
 }
 
+/// What a row is about, with its direction and service.
+pub(crate) fn named(subject: &Subject) -> String {
+    format!("{} {}", direction(subject.kind), label(subject, true))
+}
+
 /// A value in its unit; `-` when it is not known.
-pub(super) fn value(figure: Figure, value: Option<f64>) -> String {
+pub(crate) fn value(figure: Figure, value: Option<f64>) -> String {
     let Some(value) = value else { return "-".to_owned() };
     match figure {
         Figure::Requests => count(value as u64),
@@ -120,7 +125,8 @@ pub(super) fn finding(judgement: &Judgement, finding: &Finding) -> String {
         };
     };
     let figure = change.figure;
-    let mut text = format!("{} {} -> {}", figure.name(), value(figure, change.base), value(figure, change.new));
+    let mut text =
+        format!("{} {} -> {}", figure.name(), value(figure, change.base), value(figure, change.new));
     let differences = [absolute(change), Some(difference(change)).filter(|_| figure != Figure::ErrorRate)];
     let differences: Vec<_> = differences.into_iter().flatten().collect();
     text.push_str(&format!(" ({})", differences.join(", ")));
@@ -138,7 +144,7 @@ pub(super) fn cases(comparison: &Comparison) -> Vec<Case> {
     for judgement in &comparison.judgements {
         let condition = printable(&judgement.condition.to_string());
         for found in &judgement.findings {
-            let name = format!("{condition} {} {}", direction(found.subject.kind), label(&found.subject, true));
+            let name = format!("{condition} {}", named(&found.subject));
             let says = finding(judgement, found);
             let verdict = match found.outcome {
                 Outcome::Failed => Verdict::Failed(says),
@@ -200,7 +206,8 @@ pub(super) fn shown(comparison: &Comparison, kind: Kind, top: usize) -> (Vec<&Ro
 /// How blocks were cut, and what the marks mean.
 pub(super) fn legend(comparison: &Comparison) -> Vec<String> {
     let routes = comparison.rows.iter().filter(|row| row.subject.scope != Scope::Total).count() as u64;
-    let block = |side: &Side| format!("{} of {}", count(side.blocks as u64), duration(side.block_seconds * 1e3));
+    let block =
+        |side: &Side| format!("{} of {}", count(side.blocks as u64), duration(side.block_seconds * 1e3));
     vec![
         format!(
             "* differs by more than the runs fluctuate: permutation test of blocks of time (base {}, new {}), \

@@ -79,7 +79,11 @@ fn direction_of(out: &mut String, comparison: &Comparison, kind: Kind, top: usiz
         lines(&mut table, row, services, comparison.options.alpha);
     }
     if more > 0 {
-        let text = format!("… {} more of which nothing stands out or that are rarer, shown with --top {}", count(more as u64), top + more);
+        let text = format!(
+            "… {} more of which nothing stands out or that are rarer, shown with --top {}",
+            count(more as u64),
+            top + more
+        );
         table.push(vec![Cell::new(&text).styled(DIM)]);
     }
     table.render(out, 2, width);

@@ -7,6 +7,7 @@ mod events_table;
 mod output;
 mod prompt;
 mod requests_table;
+pub(crate) mod rows;
 
 use std::{
     any::Any,

@@ -16,7 +16,8 @@ pub fn render(command: &str, cases: &[Case], warnings: &[String]) -> String {
         match verdict {
             Verdict::Passed(_) => {}
             Verdict::Failed(_) => {
-                let lines: Vec<_> = std::iter::once(reason).chain(details.iter().map(String::as_str)).collect();
+                let lines: Vec<_> =
+                    std::iter::once(reason).chain(details.iter().map(String::as_str)).collect();
                 annotate("error", name, &lines.join("\n"));
             }
             Verdict::Undecided(_) => annotate("warning", name, reason),

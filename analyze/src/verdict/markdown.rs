@@ -14,7 +14,11 @@ pub fn render(command: &str, cases: &[Case], warnings: &[String]) -> String {
     }
     for case in cases {
         let verdict = if case.failed() { "**failed**" } else { case.verdict.name() };
-        out.push_str(&format!("| {verdict} | {} | {} |\n", escape(&case.name), escape(case.verdict.reason())));
+        out.push_str(&format!(
+            "| {verdict} | {} | {} |\n",
+            escape(&case.name),
+            escape(case.verdict.reason())
+        ));
     }
     for Case { name, details, .. } in cases.iter().filter(|case| case.failed() && !case.details.is_empty()) {
         out.push_str(&format!("\n{}\n\n", escape(name)));

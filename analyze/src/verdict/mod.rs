@@ -65,7 +65,11 @@ fn summary(cases: &[Case]) -> String {
     let (all, failed, undecided) = counts(cases);
     let undecided = if undecided > 0 { format!(", {undecided} undecided") } else { String::new() };
     let all = crate::units::counted(all, "check");
-    if failed > 0 { format!("failed: {failed} of {all}{undecided}") } else { format!("passed: {all}{undecided}") }
+    if failed > 0 {
+        format!("failed: {failed} of {all}{undecided}")
+    } else {
+        format!("passed: {all}{undecided}")
+    }
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub(super) fn check(session: &Session, assertion: &Assertion) -> Result<Case, Er
             let bad = batch.columns().iter().position(|column| !is_true(column, row));
             if let Some(column) = bad {
                 bad_rows += 1;
-                first.get_or_insert((rows, column, batch.column(column).is_null(row)));
+                first.get_or_insert((rows, column, !is_false(batch.column(column), row)));
             }
             rows += 1;
         }
@@ -46,7 +46,9 @@ pub(super) fn check(session: &Session, assertion: &Assertion) -> Result<Case, Er
             if rows == 1 && schema.fields().len() == 1 {
                 format!("it is {what}")
             } else {
-                let column = schema.fields().get(column).map_or("", |field| field.name());
+                let written = operands::names(&assertion.assert).into_iter().nth(column);
+                let column = written.or_else(|| Some(schema.fields().get(column)?.name().clone()));
+                let column = column.unwrap_or_default();
                 format!(
                     "{} of {} not true; the first: {column} is {what}",
                     count(bad_rows),
@@ -89,6 +91,10 @@ fn only_booleans(schema: &SchemaRef) -> Result<(), Error> {
 
 fn is_true(column: &ArrayRef, row: usize) -> bool {
     column.as_boolean_opt().is_some_and(|values| values.is_valid(row) && values.value(row))
+}
+
+fn is_false(column: &ArrayRef, row: usize) -> bool {
+    column.as_boolean_opt().is_some_and(|values| values.is_valid(row) && !values.value(row))
 }
 
 /// Which rows have something else than true after the first `added` columns.

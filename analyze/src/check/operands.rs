@@ -2,7 +2,7 @@
 //! says by how much.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, Query, SelectItem, SetExpr, UnaryOperator,
+    BinaryOperator, Expr, GroupByExpr, Ident, Query, SelectItem, SetExpr, UnaryOperator,
 };
 
 /// More columns help nobody.
@@ -27,7 +27,7 @@ pub(super) fn of(assertion: &Query) -> Option<(Query, usize)> {
     for item in &select.projection {
         match item {
             SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-                compared(expr, &mut added)
+                compared(expr, &mut added);
             }
             _ => return None,
         }
@@ -51,8 +51,23 @@ pub(super) fn of(assertion: &Query) -> Option<(Query, usize)> {
         }
         named => named,
     });
-    select.projection = distinct.into_iter().map(SelectItem::UnnamedExpr).chain(assertions).collect();
+    let added = distinct.into_iter().map(|expr| {
+        let alias = Ident::with_quote('"', expr.to_string());
+        SelectItem::ExprWithAlias { expr, alias }
+    });
+    select.projection = added.chain(assertions).collect();
     Some((query, count))
+}
+
+/// The columns of a plain SELECT as they are written; none of another query, or when a column may be several.
+pub(super) fn names(assertion: &Query) -> Vec<String> {
+    let SetExpr::Select(select) = assertion.body.as_ref() else { return Vec::new() };
+    let name = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(expr) => Some(expr.to_string()),
+        SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
+        _ => None,
+    };
+    select.projection.iter().map(name).collect::<Option<_>>().unwrap_or_default()
 }
 
 /// Collects the sides of comparisons that are not constants.
@@ -109,7 +124,8 @@ mod tests {
     fn both_sides_of_comparisons_are_shown_with_the_groups() {
         let (query, added) =
             shown("select max(a) < 5 and (not min(b) > c) from requests group by route").unwrap();
-        let expected = "SELECT route, max(a), min(b), c, max(a) < 5 AND (NOT min(b) > c) AS holds FROM requests GROUP BY route";
+        let expected = "SELECT route AS \"route\", max(a) AS \"max(a)\", min(b) AS \"min(b)\", c AS \"c\", \
+             max(a) < 5 AND (NOT min(b) > c) AS holds FROM requests GROUP BY route";
         assert_eq!((query.as_str(), added), (expected, 4));
     }
 

@@ -4,6 +4,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use beyla_analyze::{
     check::{Assertion, Checks, file},
+    replay::Summary,
     verdict::{Case, github, json, junit, markdown, text},
 };
 use clap::{Args, CommandFactory, ValueEnum, error::ErrorKind};
@@ -104,18 +105,17 @@ impl Check {
         }
         let (input, _) = input.of(files)?;
         let (cases, summaries) = checks.run(&input)?;
-        let warnings: Vec<String> = summaries.iter().filter_map(|summary| summary.warning()).collect();
+        let warnings: Vec<String> = summaries.iter().filter_map(Summary::warning).collect();
         match format {
             CheckFormat::Text => terminal.text(&text::render(&cases, &warnings))?,
-            CheckFormat::Markdown => {
-                terminal.out.write_all(markdown::render(NAME, &cases, &warnings).as_bytes())?;
-            }
-            CheckFormat::Json => terminal.out.write_all(json::render(&cases, &warnings).as_bytes())?,
-            CheckFormat::Junit => {
-                terminal.out.write_all(junit::render(NAME, &cases, &warnings).as_bytes())?
-            }
-            CheckFormat::Github => {
-                terminal.out.write_all(github::render(NAME, &cases, &warnings).as_bytes())?
+            other => {
+                let told = match other {
+                    CheckFormat::Json => json::render(&cases, &warnings),
+                    CheckFormat::Junit => junit::render(NAME, &cases, &warnings),
+                    CheckFormat::Github => github::render(NAME, &cases, &warnings),
+                    CheckFormat::Markdown | CheckFormat::Text => markdown::render(NAME, &cases, &warnings),
+                };
+                terminal.out.write_all(told.as_bytes())?;
             }
         }
         let code = status::of(terminal, &summaries, Warn::Always, strict)?;

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use super::{
     figure::Figure,
-    run::{Scope, Subject},
+    group::{Scope, Subject},
 };
 
 /// How conditions are written, for those who wrote one otherwise.

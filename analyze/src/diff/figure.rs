@@ -1,10 +1,11 @@
 //! The figures that runs are compared by: their values, and what a test of their difference is about.
 
 use super::{
+    group::{Block, Group},
     histogram::{Histogram, middle_ns},
     percentile,
     permutation::{MIN_BLOCKS, Unit, p_value},
-    run::{Block, Group, Run},
+    run::Run,
 };
 
 /// A number of a row.

@@ -143,7 +143,7 @@ impl<'c> From<&'c Side> for SideOf<'c> {
     }
 }
 
-fn row<'c>(row: &'c Row, alpha: f64) -> RowOf<'c> {
+fn row(row: &Row, alpha: f64) -> RowOf<'_> {
     let statuses =
         |statuses: &[(Status, bool)]| statuses.iter().map(|(status, _)| (*status).into()).collect();
     RowOf {

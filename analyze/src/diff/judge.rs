@@ -61,9 +61,9 @@ impl Judgement {
         self.outcome() == Outcome::Failed
     }
 
-    /// The worst of all rows; passed when there is none.
+    /// The worst of all rows; undecided when there is none: a route that nobody asked for may be a slip of the pen.
     pub fn outcome(&self) -> Outcome {
-        self.findings.iter().map(|finding| finding.outcome).min().unwrap_or(Outcome::Passed)
+        self.findings.iter().map(|finding| finding.outcome).min().unwrap_or(Outcome::Undecided)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The comparison as Markdown, for a comment under a change or the summary of a job.
 
+use std::fmt::Write as _;
+
 use beyla_schema::request::Kind;
 
 use super::{
@@ -12,7 +14,7 @@ use crate::{units::count, verdict::markdown::escape};
 pub fn render(comparison: &Comparison, top: usize) -> String {
     let mut out = format!("### {}\n", if comparison.failed() { "Failed" } else { "Compared" });
     for warning in show::warnings(comparison) {
-        out.push_str(&format!("\n> **Incomplete**: {}\n", escape(&warning)));
+        let _ = writeln!(out, "\n> **Incomplete**: {}", escape(&warning));
     }
     if !comparison.judgements.is_empty() {
         out.push_str("\n| condition | result | where |\n|---|---|---|\n");
@@ -32,7 +34,7 @@ pub fn render(comparison: &Comparison, top: usize) -> String {
             let outcome = judgement.outcome();
             let outcome = if outcome == Outcome::Failed { "**failed**" } else { outcome.name() };
             let condition = escape(&judgement.condition.to_string());
-            out.push_str(&format!("| {condition} | {outcome} | {} |\n", found.join("<br>")));
+            let _ = writeln!(out, "| {condition} | {outcome} | {} |", found.join("<br>"));
         }
     }
     for (kind, title) in [(Kind::Server, "Inbound"), (Kind::Client, "Outbound")] {
@@ -40,20 +42,24 @@ pub fn render(comparison: &Comparison, top: usize) -> String {
         if rows.is_empty() {
             continue;
         }
-        out.push_str(&format!("\n#### {title}\n\n| |"));
-        Figure::ALL.iter().for_each(|figure| out.push_str(&format!(" {} |", figure.name())));
+        let _ = write!(out, "\n#### {title}\n\n| |");
+        for figure in Figure::ALL {
+            let _ = write!(out, " {} |", figure.name());
+        }
         out.push_str("\n|---|");
-        Figure::ALL.iter().for_each(|_| out.push_str("---:|"));
+        out.push_str(&"---:|".repeat(Figure::ALL.len()));
         out.push('\n');
-        rows.iter().for_each(|row| line(&mut out, row, comparison));
+        for row in rows {
+            line(&mut out, row, comparison);
+        }
         if more > 0 {
-            out.push_str(&format!("\n{} more, shown with `--top {}`\n", count(more as u64), top + more));
+            let _ = writeln!(out, "\n{} more, shown with `--top {}`", count(more as u64), top + more);
         }
     }
     out.push('\n');
-    show::legend(comparison)
-        .iter()
-        .for_each(|line| out.push_str(&format!("<sub>{}</sub><br>\n", escape(line))));
+    for line in show::legend(comparison) {
+        let _ = writeln!(out, "<sub>{}</sub><br>", escape(&line));
+    }
     out
 }
 
@@ -66,13 +72,13 @@ fn line(out: &mut String, row: &Row, comparison: &Comparison) {
             for (what, statuses) in [("new", &row.new_statuses), ("no longer", &row.vanished_statuses)] {
                 let texts: Vec<_> = statuses.iter().map(|(seen, _)| show::status(*seen)).collect();
                 if !texts.is_empty() {
-                    name.push_str(&format!("<br>{what}: status {}", texts.join(", ")));
+                    let _ = write!(name, "<br>{what}: status {}", texts.join(", "));
                 }
             }
         }
         Presence::Unknown => {}
     }
-    out.push_str(&format!("| {name} |"));
+    let _ = write!(out, "| {name} |");
     for change in &row.changes {
         let [base, new] = [change.base, change.new].map(|side| value(change.figure, side));
         let difference = difference(change);
@@ -87,7 +93,7 @@ fn line(out: &mut String, row: &Row, comparison: &Comparison) {
             Presence::Both | Presence::Unknown if base == new => base,
             Presence::Both | Presence::Unknown => format!("{base} → {new}<br>{difference}"),
         };
-        out.push_str(&format!(" {cell} |"));
+        let _ = write!(out, " {cell} |");
     }
     out.push('\n');
 }

@@ -21,7 +21,9 @@ const MAX_CELLS: usize = 4_096;
 pub(super) fn p_value(base: &[&Histogram], new: &[&Histogram], percent: u64, level: f64) -> Option<f64> {
     let [whole_base, whole_new] = [base, new].map(|side| {
         let mut whole = Histogram::default();
-        side.iter().for_each(|histogram| whole.merge(histogram));
+        for histogram in side {
+            whole.merge(histogram);
+        }
         whole
     });
     // Whether neighbouring blocks are alike shows in how much of them is beyond the percentile. With few requests there, it
@@ -48,7 +50,9 @@ pub(super) fn p_value(base: &[&Histogram], new: &[&Histogram], percent: u64, lev
         shuffle(blocks.len() - new.len(), new.len(), seen, level, |chosen| {
             chosen_blocks.fill(false);
             for at in chosen {
-                chosen_blocks.get_mut(*at).into_iter().for_each(|slot| *slot = true);
+                if let Some(slot) = chosen_blocks.get_mut(*at) {
+                    *slot = true;
+                }
             }
             cells.difference(&chosen_blocks)
         })
@@ -69,7 +73,9 @@ fn apart(one: f64, other: f64) -> f64 {
 fn join(side: &[&Histogram], joined: usize) -> Vec<Histogram> {
     let merge = |few: &[&Histogram]| {
         let mut merged = Histogram::default();
-        few.iter().for_each(|one| merged.merge(one));
+        for one in few {
+            merged.merge(one);
+        }
         merged
     };
     side.chunks(joined).map(merge).filter(|block| block.count() > 0).collect()
@@ -79,7 +85,7 @@ fn join(side: &[&Histogram], joined: usize) -> Vec<Histogram> {
 struct Cells {
     percent: u64,
     /// Middle of the bucket, block, requests.
-    cells: Vec<(f64, usize, u64)>,
+    longest_first: Vec<(f64, usize, u64)>,
     /// Requests of each block.
     counts: Vec<u64>,
 }
@@ -107,7 +113,11 @@ impl Cells {
             }
         }
         cells.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        Self { percent, cells, counts: blocks.iter().map(|(block, _)| block.count()).collect() }
+        Self {
+            percent,
+            longest_first: cells,
+            counts: blocks.iter().map(|(block, _)| block.count()).collect(),
+        }
     }
 
     /// How far apart the percentiles of the chosen blocks and of the others are, as a share of both.
@@ -119,7 +129,7 @@ impl Cells {
         }
         let mut left = beyond.map(|count| count + 1 - (count * self.percent).div_ceil(100));
         let mut found = [None, None];
-        for (ns, at, count) in &self.cells {
+        for (ns, at, count) in &self.longest_first {
             let side = usize::from(chosen.get(*at).copied().unwrap_or_default());
             left[side] = left[side].saturating_sub(*count);
             if left[side] == 0 && found[side].is_none() {

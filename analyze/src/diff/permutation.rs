@@ -74,6 +74,7 @@ pub(super) fn p_value(base: &[Unit], new: &[Unit], level: f64) -> Option<f64> {
 }
 
 /// How blocks have to be cut so that they can be taken for independent.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Cut {
     /// So many neighbouring blocks are one.
     pub(super) joined: usize,
@@ -168,7 +169,9 @@ impl Sums {
 impl FromIterator<Unit> for Sums {
     fn from_iter<I: IntoIterator<Item = Unit>>(units: I) -> Self {
         let mut sums = Self::default();
-        units.into_iter().for_each(|unit| sums.add(unit));
+        for unit in units {
+            sums.add(unit);
+        }
         sums
     }
 }

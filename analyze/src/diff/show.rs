@@ -1,5 +1,7 @@
 //! Words for what was compared, shared by all forms of the comparison.
 
+use std::fmt::Write as _;
+
 use beyla_schema::request::Kind;
 
 use super::{
@@ -7,6 +9,7 @@ use super::{
     condition::What,
 };
 use crate::{
+    replay::Summary,
     table::printable,
     units::{count, counted, duration, percent, three_digits},
     verdict::{Case, Verdict},
@@ -97,7 +100,7 @@ pub(super) fn several_services(comparison: &Comparison) -> bool {
 /// What stands between the files and completeness, each with its side.
 pub(super) fn warnings(comparison: &Comparison) -> Vec<String> {
     let of = |name: &str, side: &Side| -> Vec<String> {
-        let warnings = side.files.iter().filter_map(|file| file.warning());
+        let warnings = side.files.iter().filter_map(Summary::warning);
         warnings.map(|warning| format!("{name}: {}", printable(&warning))).collect()
     };
     let mut warnings = of("base", &comparison.base);
@@ -129,9 +132,9 @@ pub(super) fn finding(judgement: &Judgement, finding: &Finding) -> String {
         format!("{} {} -> {}", figure.name(), value(figure, change.base), value(figure, change.new));
     let differences = [absolute(change), Some(difference(change)).filter(|_| figure != Figure::ErrorRate)];
     let differences: Vec<_> = differences.into_iter().flatten().collect();
-    text.push_str(&format!(" ({})", differences.join(", ")));
+    let _ = write!(text, " ({})", differences.join(", "));
     match (change.p_adjusted, figure.is_testable()) {
-        (Some(p), _) => text.push_str(&format!(", {}", probability(p))),
+        (Some(p), _) => text.extend([", ", &probability(p)]),
         (None, true) => text.push_str(", too few to tell"),
         (None, false) => {}
     }
@@ -210,17 +213,19 @@ pub(super) fn legend(comparison: &Comparison) -> Vec<String> {
         |side: &Side| format!("{} of {}", count(side.blocks as u64), duration(side.block_seconds * 1e3));
     vec![
         format!(
-            "* differs by more than the runs fluctuate: permutation test of blocks of time (base {}, new {}), \
-             p <= {} after Holm's adjustment for {}",
-            block(&comparison.base),
-            block(&comparison.new),
+            "* differs by more than the runs fluctuate: p <= {} after Holm's adjustment for {}",
             comparison.options.alpha,
             counted(routes, "route"),
         ),
         format!(
-            "? too few to tell: fewer than {} requests or {} blocks with requests on a side, or 5 requests beyond the percentile",
+            "? too few to tell: fewer than {} requests, {} blocks with requests, or 5 requests beyond the percentile",
             comparison.options.min_requests,
             super::permutation::MIN_BLOCKS,
+        ),
+        format!(
+            "shuffled were blocks of time: base {}, new {}",
+            block(&comparison.base),
+            block(&comparison.new)
         ),
     ]
 }

@@ -1,5 +1,7 @@
 //! The comparison for people, coloured by ANSI sequences that the caller takes out where they are not wanted.
 
+use std::fmt::Write as _;
+
 use anstyle::{AnsiColor, Style};
 use beyla_schema::request::Kind;
 
@@ -49,10 +51,10 @@ fn side(out: &mut String, name: &str, side: &Side) {
         paint(out, DIM, &format!("{:<6}", if at == 0 { name } else { "" }));
         paint(out, BOLD, &printable(&file.file));
         if let Some((first, last)) = file.range {
-            out.push_str(&format!("  {}", span(first, last)));
+            let _ = write!(out, "  {}", span(first, last));
         }
         if at + 1 == side.files.len() {
-            out.push_str(&format!("  {} requests in {}", count(side.requests), duration(side.seconds * 1e3)));
+            let _ = write!(out, "  {} requests in {}", count(side.requests), duration(side.seconds * 1e3));
         }
         out.push('\n');
     }
@@ -79,11 +81,7 @@ fn direction_of(out: &mut String, comparison: &Comparison, kind: Kind, top: usiz
         lines(&mut table, row, services, comparison.options.alpha);
     }
     if more > 0 {
-        let text = format!(
-            "… {} more of which nothing stands out or that are rarer, shown with --top {}",
-            count(more as u64),
-            top + more
-        );
+        let text = format!("… {} more, shown with --top {}", count(more as u64), top + more);
         table.push(vec![Cell::new(&text).styled(DIM)]);
     }
     table.render(out, 2, width);
@@ -160,7 +158,7 @@ fn conditions(out: &mut String, comparison: &Comparison) {
         let outcome = judgement.outcome();
         out.push_str("  ");
         paint(out, style(outcome), &format!("{:<9}", outcome.name()));
-        out.push_str(&format!("  {}\n", printable(&judgement.condition.to_string())));
+        let _ = writeln!(out, "  {}", printable(&judgement.condition.to_string()));
         if judgement.findings.is_empty() {
             out.push_str("               no requests that it looks at\n");
         }
@@ -168,7 +166,7 @@ fn conditions(out: &mut String, comparison: &Comparison) {
             out.push_str("             ");
             paint(out, style(found.outcome), &format!("{:<9}", found.outcome.name()));
             let (kind, subject) = (direction(found.subject.kind), label(&found.subject, services));
-            out.push_str(&format!("  {kind} {subject}: {}\n", show::finding(judgement, found)));
+            let _ = writeln!(out, "  {kind} {subject}: {}", show::finding(judgement, found));
         }
     }
     out.push('\n');

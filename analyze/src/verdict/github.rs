@@ -1,6 +1,8 @@
 //! Verdicts as workflow commands of GitHub Actions, which become annotations: an error for each case that failed, a warning for each that is
 //! undecided and for each incomplete capture, and a notice that sums up.
 
+use std::fmt::Write as _;
+
 use super::{Case, Verdict, summary};
 use crate::table::printable;
 
@@ -9,7 +11,7 @@ pub fn render(command: &str, cases: &[Case], warnings: &[String]) -> String {
     let mut out = String::new();
     let mut annotate = |level: &str, title: &str, text: &str| {
         let title = property(&format!("{command}: {title}"));
-        out.push_str(&format!("::{level} title={title}::{}\n", data(text)));
+        let _ = writeln!(out, "::{level} title={title}::{}", data(text));
     };
     for Case { name, verdict, details } in cases {
         let reason = verdict.reason();

@@ -1,5 +1,7 @@
 //! Verdicts as GitHub's Markdown.
 
+use std::fmt::Write as _;
+
 use super::{Case, summary};
 use crate::table::printable;
 
@@ -7,23 +9,21 @@ use crate::table::printable;
 pub fn render(command: &str, cases: &[Case], warnings: &[String]) -> String {
     let mut out = format!("### {}: {}\n", escape(command), summary(cases));
     for warning in warnings {
-        out.push_str(&format!("\n> **Incomplete**: {}\n", escape(warning)));
+        let _ = writeln!(out, "\n> **Incomplete**: {}", escape(warning));
     }
     if !cases.is_empty() {
         out.push_str("\n| | check | |\n|---|---|---|\n");
     }
     for case in cases {
         let verdict = if case.failed() { "**failed**" } else { case.verdict.name() };
-        out.push_str(&format!(
-            "| {verdict} | {} | {} |\n",
-            escape(&case.name),
-            escape(case.verdict.reason())
-        ));
+        let _ = writeln!(out, "| {verdict} | {} | {} |", escape(&case.name), escape(case.verdict.reason()));
     }
     for Case { name, details, .. } in cases.iter().filter(|case| case.failed() && !case.details.is_empty()) {
-        out.push_str(&format!("\n{}\n\n", escape(name)));
+        let _ = writeln!(out, "\n{}\n", escape(name));
         // Four spaces make code of a line whatever is in it.
-        details.iter().for_each(|line| out.push_str(&format!("    {}\n", printable(line))));
+        for line in details {
+            let _ = writeln!(out, "    {}", printable(line));
+        }
     }
     out
 }
@@ -37,7 +37,7 @@ pub(crate) fn escape(text: &str) -> String {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             // An entity, so that neither mentions of people nor of issues come of it.
-            '@' | '#' => escaped.push_str(&format!("&#{};", u32::from(char))),
+            '@' | '#' => escaped.extend([format!("&#{};", u32::from(char))]),
             '\\' | '`' | '*' | '_' | '~' | '[' | ']' | '|' | '!' | '$' => escaped.extend(['\\', char]),
             char => escaped.push(char),
         }

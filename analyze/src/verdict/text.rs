@@ -1,5 +1,7 @@
 //! Verdicts for people, coloured by ANSI sequences that the caller takes out where they are not wanted.
 
+use std::fmt::Write as _;
+
 use anstyle::{AnsiColor, Style};
 
 use super::{Case, Verdict, summary};
@@ -23,12 +25,14 @@ pub fn render(cases: &[Case], warnings: &[String]) -> String {
             Verdict::Undecided(_) => WARN,
         };
         paint(&mut out, style, &format!("{:<9}", verdict.name()));
-        out.push_str(&format!("  {}", printable(name)));
+        let _ = write!(out, "  {}", printable(name));
         if !verdict.reason().is_empty() {
-            out.push_str(&format!(": {}", printable(verdict.reason())));
+            let _ = write!(out, ": {}", printable(verdict.reason()));
         }
         out.push('\n');
-        details.iter().for_each(|line| out.push_str(&format!("             {}\n", printable(line))));
+        for line in details {
+            let _ = writeln!(out, "             {}", printable(line));
+        }
     }
     paint(&mut out, BOLD, &summary(cases));
     out.push('\n');

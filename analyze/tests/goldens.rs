@@ -22,10 +22,18 @@ const GOLDENS: &[(&str, &[&str])] = &[
     ("traces.txt", &["--traces=text"]),
     ("traces.ndjson", &["--traces=json"]),
     ("backfill.om", &["--prometheus", "--metric-names", "beyla-2023", "--step", "10s"]),
+    ("diff.txt", &["diff", "--fail-on", "p99>+1%", "--fail-on", "total: rate<-1%"]),
 ];
 
 /// The same for outputs of which the size and the checksum are kept.
-const DIGESTS: &[(&str, &[&str])] = &[("metrics.om", &["--openmetrics"])];
+const DIGESTS: &[(&str, &[&str])] = &[
+    ("metrics.om", &["--openmetrics"]),
+    ("diff.md", &["diff", "--fail-on", "p99>+1%", "--format", "markdown"]),
+    ("diff.json", &["diff", "--fail-on", "p99>+1%", "--format", "json"]),
+    ("diff.xml", &["diff", "--fail-on", "p99>+1%", "--format", "junit"]),
+    ("diff.github", &["diff", "--fail-on", "p99>+1%", "--format", "github"]),
+    ("check.txt", &["check", "--complete", "--assert", "select count(*) > 0 from requests"]),
+];
 
 fn fixtures() -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -61,6 +69,8 @@ fn difference(expected: &str, actual: &str) -> Vec<String> {
 /// What one command writes, twice the same.
 fn output(folder: &Path, fixture: &str, arguments: &[&str]) -> Result<Vec<u8>, String> {
     let arguments: Vec<_> = match arguments {
+        // A run does not differ from itself.
+        ["diff", rest @ ..] => [&["diff", fixture, fixture], rest].concat(),
         [verb, rest @ ..] if !verb.starts_with('-') => [&[*verb, fixture], rest].concat(),
         _ => [&[fixture], arguments].concat(),
     };

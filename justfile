@@ -123,6 +123,15 @@ check-otlp: python
     {{ target }}/python/bin/python fixtures/check-otlp.py traces {{ target }}/otlp/traces-*.bin
     {{ target }}/python/bin/python fixtures/check-otlp.py metrics {{ target }}/otlp/metrics-*.bin
 
+# Records a service again and again: `diff` must tell noise from a route that became 20% slower. Needs root, and six minutes.
+check-diff *ARGS: build
+    ./fixtures/check-diff.py --bin {{ bin }} {{ ARGS }}
+
+# Has junitparser, another reader, read the JUnit XML of `diff` and `check`.
+check-junit: build python
+    {{ target }}/python/bin/pip install --quiet junitparser
+    {{ target }}/python/bin/python fixtures/check-junit.py --bin {{ bin }}
+
 # A Python with DuckDB and the messages of OpenTelemetry.
 [private]
 python:
@@ -141,6 +150,7 @@ ci: servers check ebpf-fresh
     BEYLA_EBPF_OBJECT={{ fresh_object }} PROBE=sys-exit just test-kernels 6.12
     just check-format
     just check-otlp
+    just check-junit
     just fuzz 5
     for metrics in fixtures/*/metrics.prom; do promtool check metrics < "$metrics"; done
     for metrics in fixtures/*/backfill.om; do blocks=$(mktemp -d); \

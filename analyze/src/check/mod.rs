@@ -1,6 +1,6 @@
 //! Checks of captures: assertions in SQL, limits of figures, completeness. The verdicts go to [`verdict`](crate::verdict).
 //!
-//! An assertion is a query whose every value is true ([`assertion`]). Checks come from the command line or from a file
+//! An assertion is a query whose every value is true (`assertion.rs`). Checks come from the command line or from a file
 //! ([`file`]).
 
 mod assertion;

@@ -32,7 +32,7 @@ pub enum Scope {
         /// Route; of gRPC the full method.
         route: Option<String>,
     },
-    /// Those of the routes beyond [`MAX_ROUTES`].
+    /// Those of the routes beyond [`MAX_ROUTES`](super::MAX_ROUTES).
     Others,
 }
 

@@ -1,7 +1,7 @@
 //! Comparison of two runs: rate, errors and durations of each route side by side, which of the differences are more than the
 //! fluctuation of the runs, and whether any of them is one to fail for. [`text`], [`markdown`] and [`json`] show it.
 //!
-//! Each side is replayed once into counts by route and block of time ([`run`]). What the tests assume is told in
+//! Each side is replayed once into counts by route and block of time (`run.rs`). What the tests assume is told in
 //! `docs/diff.md`.
 
 mod condition;

@@ -139,6 +139,15 @@ check-html FOLDER="": build python
     BEYLA_HTML={{ target }}/html cargo test --locked --test html
     {{ target }}/python/bin/python fixtures/check-html.py {{ bin }}/beyla-analyze {{ target }}/html {{ FOLDER }}
 
+# Records a service again and again: `diff` must tell noise from a route that became 20% slower. Needs root, and six minutes.
+check-diff *ARGS: build
+    ./fixtures/check-diff.py --bin {{ bin }} {{ ARGS }}
+
+# Has junitparser, another reader, read the JUnit XML of `diff` and `check`.
+check-junit: build python
+    {{ target }}/python/bin/pip install --quiet junitparser
+    {{ target }}/python/bin/python fixtures/check-junit.py --bin {{ bin }}
+
 # A Python with DuckDB, the messages of OpenTelemetry, and what drives a browser.
 [private]
 python:
@@ -160,6 +169,7 @@ ci: servers check ebpf-fresh
     just check-otlp
     just check-exports
     just check-html
+    just check-junit
     just fuzz 5
     for metrics in fixtures/*/metrics.prom; do promtool check metrics < "$metrics"; done
     for metrics in fixtures/*/backfill.om; do blocks=$(mktemp -d); \

@@ -3,16 +3,20 @@
 //! [`replay`] drives events from files through the engine into a consumer, of all requests or of a [`selection`]; everything
 //! else is a consumer and what is made of it: the RED report ([`report`]), tables for SQL ([`sql`]), the formats of other
 //! tools ([`export`]), and what route rules would make of the paths ([`routes`]). [`mod@validate`] checks files, [`filter`]
-//! and [`mod@merge`] write them anew; [`stats`], [`columns`] and [`mod@cat`] show what they are made of. The binary only
-//! turns its arguments, and a file of [`config`], into calls of these.
+//! and [`mod@merge`] write them anew; [`stats`], [`columns`] and [`mod@cat`] show what they are made of. [`mod@diff`] compares
+//! two runs, [`check`] asserts things of one, and [`verdict`] tells what came of either. The binary only turns its
+//! arguments, and a file of [`config`], into calls of these.
 
 pub mod cat;
+pub mod check;
 pub mod columns;
 pub mod config;
 pub mod demo;
+pub mod diff;
 pub mod export;
 pub mod filter;
 pub mod interrupt;
+mod markdown;
 pub mod merge;
 mod output;
 mod parts;
@@ -27,6 +31,7 @@ pub mod stats;
 mod table;
 mod units;
 pub mod validate;
+pub mod verdict;
 
 use std::io;
 

@@ -5,16 +5,17 @@ use std::fmt::Write as _;
 
 use crate::table::printable;
 
-/// Text as it is to be seen.
+/// Text in a line of Markdown, or in a cell of a table, in which nothing means anything.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in printable(text).chars() {
         match char {
-            '\\' | '`' | '*' | '_' | '~' | '{' | '}' | '[' | ']' | '<' | '>' | '|' | '&' | '#' | '@'
-            | '!' | '$' => {
-                // Writing to a string cannot fail.
-                let _ = write!(escaped, "&#{};", u32::from(char));
-            }
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            // An entity, so that neither mentions of people nor of issues come of it.
+            '@' | '#' => escaped.extend([format!("&#{};", u32::from(char))]),
+            '\\' | '`' | '*' | '_' | '~' | '[' | ']' | '|' | '!' | '$' => escaped.extend(['\\', char]),
             char => escaped.push(char),
         }
     }
@@ -37,7 +38,7 @@ mod tests {
 
     #[test]
     fn text_from_the_network_is_text() {
-        assert_eq!(escape("/a*b|<b>@x\n`"), "/a&#42;b&#124;&#60;b&#62;&#64;x&#92;n&#96;");
+        assert_eq!(escape("/a*b|<b>@x\n`"), "/a\\*b\\|&lt;b&gt;&#64;x\\\\n\\`");
         assert_eq!(escape("GET /users/7 é"), "GET /users/7 é");
     }
 }

@@ -12,6 +12,7 @@ use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
+    thread,
 };
 
 /// What is kept beside a fixture, and the arguments that make it.
@@ -28,6 +29,7 @@ const GOLDENS: &[(&str, &[&str])] = &[
     ("traces.ndjson", &["--traces=json"]),
     ("backfill.om", &["--prometheus", "--metric-names", "beyla-2023", "--step", "10s"]),
     ("stats.txt", &["stats"]),
+    ("diff.txt", &["diff", "--fail-on", "p99>+1%", "--fail-on", "total: rate<-1%"]),
 ];
 
 /// The same for outputs of which the size and the checksum are kept.
@@ -48,13 +50,18 @@ const DIGESTS: &[(&str, &[&str])] = &[
     ("schema.json", &["schema", "--table", "events", "--format", "json"]),
     ("cat.txt", &["cat"]),
     ("cat.ndjson", &["cat", "--format", "ndjson"]),
-    ("otel_requests.json", &["--sql", "select * from otel_requests", "--format", "json"]),
-    ("concurrency.tsv", &["--sql", "select * from concurrency", "--format", "tsv"]),
-    ("requests.csv", &["--sql", "select * from requests", "--format", "csv"]),
-    ("requests.md", &["--sql", "select * from requests", "--format", "markdown"]),
-    ("requests.table", &["--sql", "select * from requests", "--format", "table"]),
-    ("requests.parquet", &["--sql", "select * from requests", "--format", "parquet"]),
-    ("events.arrow", &["--sql", "select * from events", "--format", "arrow"]),
+    ("sql.json", &["--sql", "select * from otel_requests", "--format", "json"]),
+    ("sql.tsv", &["--sql", "select * from concurrency", "--format", "tsv"]),
+    ("sql.csv", &["--sql", "select * from requests", "--format", "csv"]),
+    ("sql.md", &["--sql", "select * from requests", "--format", "markdown"]),
+    ("sql.txt", &["--sql", "select * from requests", "--format", "table"]),
+    ("sql.parquet", &["--sql", "select * from requests", "--format", "parquet"]),
+    ("sql.arrow", &["--sql", "select * from events", "--format", "arrow"]),
+    ("diff.md", &["diff", "--fail-on", "p99>+1%", "--format", "markdown"]),
+    ("diff.json", &["diff", "--fail-on", "p99>+1%", "--format", "json"]),
+    ("diff.xml", &["diff", "--fail-on", "p99>+1%", "--format", "junit"]),
+    ("diff.github", &["diff", "--fail-on", "p99>+1%", "--format", "github"]),
+    ("check.txt", &["check", "--complete", "--assert", "select count(*) > 0 from requests"]),
 ];
 
 fn fixtures() -> Vec<PathBuf> {
@@ -91,6 +98,8 @@ fn difference(expected: &str, actual: &str) -> Vec<String> {
 /// What one command writes, twice the same.
 fn output(folder: &Path, fixture: &str, arguments: &[&str]) -> Result<Vec<u8>, String> {
     let arguments: Vec<_> = match arguments {
+        // A run does not differ from itself.
+        ["diff", rest @ ..] => [&["diff", fixture, fixture], rest].concat(),
         [verb, rest @ ..] if !verb.starts_with('-') => [&[*verb, fixture], rest].concat(),
         _ => [&[fixture], arguments].concat(),
     };
@@ -122,26 +131,36 @@ fn compare(path: &Path, now: &[u8], failures: &mut Vec<String>) {
     }
 }
 
+/// What of the outputs of one fixture is not what is kept.
+fn failures(fixture: &Path) -> Vec<String> {
+    let (folder, name) = (fixture.parent().unwrap(), fixture.file_name().unwrap().to_str().unwrap());
+    let (mut failures, mut digests) = (Vec::new(), String::new());
+    for (golden, arguments) in GOLDENS.iter().chain(DIGESTS) {
+        let whole = GOLDENS.iter().any(|(kept, _)| kept == golden);
+        match output(folder, name, arguments) {
+            Err(reason) => failures.push(format!("{}: {golden}: {reason}", fixture.display())),
+            Ok(now) if whole => compare(&folder.join(golden), &now, &mut failures),
+            Ok(now) => {
+                let checksum = crc32fast::hash(&now);
+                writeln!(digests, "{checksum:08x} {:>8} {golden}", now.len()).unwrap();
+            }
+        }
+    }
+    compare(&folder.join("digests.txt"), digests.as_bytes(), &mut failures);
+    failures
+}
+
 #[test]
 fn fixtures_give_their_goldens() {
     let fixtures = fixtures();
     assert!(!fixtures.is_empty(), "there is no fixtures/*/*.parquet");
-    let mut failures = Vec::new();
-    for fixture in fixtures {
-        let (folder, name) = (fixture.parent().unwrap(), fixture.file_name().unwrap().to_str().unwrap());
-        let mut digests = String::new();
-        for (golden, arguments) in GOLDENS.iter().chain(DIGESTS) {
-            let whole = GOLDENS.iter().any(|(kept, _)| kept == golden);
-            match output(folder, name, arguments) {
-                Err(reason) => failures.push(format!("{}: {golden}: {reason}", fixture.display())),
-                Ok(now) if whole => compare(&folder.join(golden), &now, &mut failures),
-                Ok(now) => {
-                    let checksum = crc32fast::hash(&now);
-                    writeln!(digests, "{checksum:08x} {:>8} {golden}", now.len()).unwrap();
-                }
-            }
-        }
-        compare(&folder.join("digests.txt"), digests.as_bytes(), &mut failures);
-    }
+    let failures: Vec<_> = thread::scope(|scope| {
+        // Every output is a process of its own.
+        let (some, others) = fixtures.split_at(fixtures.len() / 2);
+        let workers = [some, others].map(|some| {
+            scope.spawn(|| some.iter().flat_map(|fixture| failures(fixture)).collect::<Vec<_>>())
+        });
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
     assert!(failures.is_empty(), "\n{}\n", failures.join("\n"));
 }

@@ -2,6 +2,8 @@
 //! decided here that the library could decide.
 
 mod cat;
+mod check;
+mod diff;
 mod export;
 mod filter;
 mod generate;
@@ -24,6 +26,8 @@ use clap::{Parser, Subcommand};
 
 use self::{
     cat::Cat,
+    check::Check,
+    diff::Diff,
     export::Export,
     filter::Filter,
     generate::Generate,
@@ -66,6 +70,8 @@ Examples:
   beyla-analyze export run.parquet --format perfetto -o run.perfetto-trace
   beyla-analyze filter run.parquet -o errors.parquet --where 'status >= 500'
   beyla-analyze merge run.0*.parquet -o run.parquet
+  beyla-analyze diff base.parquet new.parquet --fail-on 'p95>+10%'
+  beyla-analyze check run.parquet --assert 'select count(*) = 0 from requests where error'
 
 A file that is called like a command is given as ./validate.
 
@@ -117,6 +123,8 @@ enum Command {
     Filter(Filter),
     Export(Export),
     Merge(Merge),
+    Diff(Diff),
+    Check(Check),
 }
 
 /// Does what the command line asks for. Ends the process when that is nothing: wrong usage, `--help`.
@@ -137,6 +145,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         (None, Some(Command::Filter(filter))) => filter.run()?,
         (None, Some(Command::Export(export))) => export.run(&mut terminal)?,
         (None, Some(Command::Merge(merge))) => merge.run()?,
+        (None, Some(Command::Diff(diff))) => diff.run(&mut terminal)?,
+        (None, Some(Command::Check(check))) => check.run(&mut terminal)?,
     };
     terminal.out.flush()?;
     Ok(code)

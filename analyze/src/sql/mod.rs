@@ -10,6 +10,7 @@ mod output;
 mod predicate;
 mod prompt;
 mod query;
+pub(crate) mod rows;
 mod scan;
 mod tables;
 mod views;

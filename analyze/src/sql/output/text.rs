@@ -16,6 +16,7 @@ use arrow::{
 use super::{Encoder, arrow_error};
 use crate::{
     Error,
+    markdown::escape,
     sql::Show,
     table::{Align, BOLD, Cell, DIM, Table, printable},
 };
@@ -147,7 +148,7 @@ pub(super) struct Markdown {
 impl Markdown {
     pub(super) fn new(schema: &SchemaRef) -> Self {
         let fields = schema.fields().iter();
-        let names: Vec<_> = fields.clone().map(|field| escaped(field.name())).collect();
+        let names: Vec<_> = fields.clone().map(|field| escape(field.name())).collect();
         let rules: Vec<_> =
             fields.map(|field| if field.data_type().is_numeric() { "---:" } else { "---" }).collect();
         let head = format!("| {} |\n| {} |\n", names.join(" | "), rules.join(" | "));
@@ -162,7 +163,7 @@ impl Encoder for Markdown {
         }
         self.shown.rows(batch, |values| {
             let cells: Vec<_> =
-                values.iter().map(|value| value.as_deref().map_or_else(String::new, escaped)).collect();
+                values.iter().map(|value| value.as_deref().map_or_else(String::new, escape)).collect();
             Ok(writeln!(out, "| {} |", cells.join(" | "))?)
         })
     }
@@ -174,18 +175,6 @@ impl Encoder for Markdown {
         self.shown.tell();
         Ok(())
     }
-}
-
-/// A text that means nothing in Markdown or HTML.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::new();
-    for char in printable(text).chars() {
-        if "\\`*_[]<>|&~#!".contains(char) {
-            escaped.push('\\');
-        }
-        escaped.push(char);
-    }
-    escaped
 }
 
 /// Whether rows of `schema` are what `explain` says.
@@ -210,15 +199,5 @@ impl Encoder for Plan {
 
     fn finish(self: Box<Self>, _: &mut dyn Write) -> Result<(), Error> {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn captured_text_is_no_markup() {
-        assert_eq!(escaped("a|b\n<img> [x](y)"), "a\\|b\\\\n\\<img\\> \\[x\\](y)");
     }
 }

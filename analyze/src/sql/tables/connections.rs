@@ -132,7 +132,7 @@ impl<'o> Open<'o> {
 
     /// Takes the events of a file.
     fn read(&mut self, mut capture: Capture) -> Result<()> {
-        let place = Place { file: capture.name().into(), host: capture.host().into() };
+        let place = Place { file: capture.name().into(), host: capture.hosts().join(",").into() };
         (self.place, self.clock) = (Some(place), capture.metadata().clock());
         let failed = |name: &str, error| {
             DataFusionError::External(Error::File { file: name.to_owned(), error }.into())

@@ -104,7 +104,7 @@ impl Counts {
         let (times, totals) = (times.as_primitive::<UInt64Type>(), column("count", &DataType::UInt64)?);
         let (totals, carried) = (totals.as_primitive::<UInt64Type>(), column("carried", &DataType::Boolean)?);
         let carried = carried.as_boolean();
-        let (file, host) = (Arc::<str>::from(capture.name()), Arc::<str>::from(capture.host()));
+        let (file, host) = (Arc::<str>::from(capture.name()), Arc::<str>::from(capture.hosts().join(",")));
         let clock = capture.metadata().clock();
         let mut made = Vec::new();
         for row in (0..batch.num_rows()).filter(|&row| causes.is_valid(row) && totals.is_valid(row)) {

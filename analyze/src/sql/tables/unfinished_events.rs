@@ -61,7 +61,7 @@ fn conform(batch: &RecordBatch, capture: &Capture, schema: &SchemaRef) -> Result
         match (batch.column_by_name(field.name()), field.name().as_str()) {
             (Some(column), _) => cast(column, field.data_type()),
             (None, "file") => Ok(constant(capture.name())),
-            (None, "host") => Ok(constant(capture.host())),
+            (None, "host") => Ok(constant(&capture.hosts().join(","))),
             (None, _) => Ok(new_null_array(field.data_type(), rows)),
         }
     });

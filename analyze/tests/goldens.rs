@@ -27,15 +27,15 @@ const GOLDENS: &[(&str, &[&str])] = &[
 /// The same for outputs of which the size and the checksum are kept.
 const DIGESTS: &[(&str, &[&str])] = &[
     ("metrics.om", &["--openmetrics"]),
-    ("requests.parquet", &["export", "--format", "parquet"]),
-    ("requests.arrow", &["export", "--format", "arrow"]),
-    ("requests.csv", &["export", "--format", "csv"]),
-    ("spans.otlp", &["export", "--format", "otlp"]),
-    ("spans.jsonl", &["export", "--format", "otlp-json"]),
-    ("requests.har", &["export", "--format", "har"]),
-    ("timeline.perfetto-trace", &["export", "--format", "perfetto"]),
-    ("again.sh", &["export", "--format", "curl"]),
-    ("again.js", &["export", "--format", "k6"]),
+    ("requests.parquet", &["export", "--to", "parquet"]),
+    ("requests.arrow", &["export", "--to", "arrow"]),
+    ("requests.csv", &["export", "--to", "csv"]),
+    ("spans.otlp", &["export", "--to", "otlp"]),
+    ("spans.jsonl", &["export", "--to", "otlp-json"]),
+    ("requests.har", &["export", "--to", "har"]),
+    ("timeline.perfetto-trace", &["export", "--to", "perfetto"]),
+    ("again.sh", &["export", "--to", "curl"]),
+    ("again.js", &["export", "--to", "k6"]),
 ];
 
 fn fixtures() -> Vec<PathBuf> {

@@ -16,7 +16,7 @@ mod values;
 use std::{io::Write, process::ExitCode};
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::{
     export::Export,
@@ -49,7 +49,7 @@ Examples:
   beyla-analyze routes run.parquet                 which route rules would give how many routes
   beyla-analyze validate run.parquet               is it what the format says
   beyla-analyze filter run.parquet -o shared.parquet --redact
-  beyla-analyze export run.parquet --format perfetto -o run.perfetto-trace
+  beyla-analyze export run.parquet --to perfetto -o run.perfetto-trace
 
 A file that is called like a command is given as ./validate.
 
@@ -99,9 +99,18 @@ enum Command {
     Export(Export),
 }
 
+/// The definition, of which help, completions and the manual are made too. The formats of `export` are what `--to` is
+/// there, so that the end of the span of time has only its other name.
+pub(crate) fn definition() -> clap::Command {
+    Cli::command().mut_subcommand("export", |export| {
+        export.mut_arg(input::END, |end| end.long(input::UNTIL).visible_alias(None::<&str>))
+    })
+}
+
 /// Does what the command line asks for. Ends the process when that is nothing: wrong usage, `--help`.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
-    let Cli { replay, generate, color, command } = Cli::parse();
+    let Cli { replay, generate, color, command } = Cli::from_arg_matches(&definition().get_matches())
+        .unwrap_or_else(|error| error.format(&mut definition()).exit());
     let mut terminal = Terminal::new(color);
     let code = match (generate, command) {
         (Some(what), _) => {
@@ -120,12 +129,10 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_definition_is_sound() {
-        Cli::command().debug_assert();
+        definition().debug_assert();
     }
 }

@@ -127,11 +127,12 @@ check-otlp: python
     {{ target }}/python/bin/python fixtures/check-otlp.py traces {{ target }}/otlp/traces-*.bin
     {{ target }}/python/bin/python fixtures/check-otlp.py metrics {{ target }}/otlp/metrics-*.bin
 
-# Has other readers check that exports are what docs/export.md says. Needs npm for the schema of HAR.
+# Has other readers check that exports are what docs/export.md says. Needs node, and npm for the schema of HAR.
 check-exports *FILES="fixtures/*/*.parquet": build python
-    {{ target }}/python/bin/pip install --quiet haralyzer jsonschema perfetto prometheus_client pyarrow
+    {{ target }}/python/bin/pip install --quiet \
+        haralyzer jsonschema perfetto==0.59.1 prometheus_client pyarrow viztracer==1.1.1
     npm install --silent --no-save --prefix {{ target }}/node har-schema@2
-    {{ target }}/python/bin/python fixtures/check-exports.py \
+    {{ target }}/python/bin/python -B fixtures/check-exports.py \
         {{ bin }}/beyla-analyze {{ target }}/node/node_modules/har-schema {{ FILES }}
 
 # Opens HTML reports in a browser and uses them; screenshots go to FOLDER. Needs Chromium, which `just servers` installs.

@@ -1,4 +1,4 @@
-//! Capture files that are written: beside their place, and moved there once they are complete.
+//! Files that are written: beside their place, and moved there once they are complete.
 //!
 //! Nothing is ever half written at the place, and whatever ends the work early, an error or Ctrl-C, leaves nothing behind.
 //! Only the owner may read such a file.
@@ -31,12 +31,8 @@ impl Output {
     /// with `force`.
     pub(crate) fn create(path: &Path, force: bool, clock: Clock) -> Result<Self, Error> {
         let refused = |error| refused(path, &error);
-        if !force && path.exists() {
-            return Err(refused(io::ErrorKind::AlreadyExists.into()));
-        }
         let interrupt = Interrupt::listen().map_err(refused)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let file = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(refused)?;
+        let file = beside(path, force)?;
         let writer = EventWriter::new(file.reopen().map_err(refused)?, clock);
         let writer = writer.map_err(|error| failed(path, error.to_string()))?;
         Ok(Self { path: path.to_owned(), force, file, writer, interrupt })
@@ -54,10 +50,24 @@ impl Output {
     pub(crate) fn finish(self, metadata: &Metadata) -> Result<(), Error> {
         let Self { path, force, file, mut writer, .. } = self;
         writer.finish(metadata).map_err(|error| failed(&path, error.to_string()))?;
-        file.as_file().sync_all().map_err(|error| refused(&path, &error))?;
-        let persisted = if force { file.persist(&path) } else { file.persist_noclobber(&path) };
-        persisted.map(|_| ()).map_err(|error| refused(&path, &error.error))
+        put(file, &path, force)
     }
+}
+
+/// A file in the folder of `path`, to be put there. A file that is there already is an error, unless with `force`.
+pub(crate) fn beside(path: &Path, force: bool) -> Result<NamedTempFile, Error> {
+    if !force && path.exists() {
+        return Err(refused(path, &io::ErrorKind::AlreadyExists.into()));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(|error| refused(path, &error))
+}
+
+/// Puts a complete file at `path`.
+pub(crate) fn put(file: NamedTempFile, path: &Path, force: bool) -> Result<(), Error> {
+    file.as_file().sync_all().map_err(|error| refused(path, &error))?;
+    let persisted = if force { file.persist(path) } else { file.persist_noclobber(path) };
+    persisted.map(|_| ()).map_err(|error| refused(path, &error.error))
 }
 
 /// Refuses to write `output` from a capture of which this program does not know every row.
@@ -74,7 +84,8 @@ pub(crate) fn failed(output: &Path, reason: String) -> Error {
     Error::Output { file: output.display().to_string(), reason }
 }
 
-fn refused(output: &Path, error: &io::Error) -> Error {
+/// What the system has against `output`.
+pub(crate) fn refused(output: &Path, error: &io::Error) -> Error {
     let reason = match error.kind() {
         io::ErrorKind::AlreadyExists => "exists already: overwrite it with --force".to_owned(),
         _ => error.to_string(),

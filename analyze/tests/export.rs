@@ -107,7 +107,7 @@ fn has(program: &str) -> bool {
 }
 
 fn export(folder: &Path, file: &str, format: &str, more: &[&str]) -> String {
-    stdout(folder, &[&["export", file, "--format", format], more].concat())
+    stdout(folder, &[&["export", file, "--to", format], more].concat())
 }
 
 fn sql(folder: &Path, file: &str, format: &str) -> String {
@@ -183,10 +183,8 @@ fn selections_and_several_files_count() {
     let folder = folder.path();
     shop(folder, "a.parquet");
     shop(folder, "b.parquet");
-    let rows = stdout(
-        folder,
-        &["export", "a.parquet", "b.parquet", "--format", "ndjson", "--where", "status = 500"],
-    );
+    let rows =
+        stdout(folder, &["export", "a.parquet", "b.parquet", "--to", "ndjson", "--where", "status = 500"]);
     let files: Vec<_> = json_lines(&rows).iter().map(|row| row["file"].clone()).collect();
     assert_eq!(files, ["a.parquet", "b.parquet"]);
 }
@@ -455,13 +453,35 @@ fn commands_of_the_documentation_run() {
 }
 
 #[test]
+fn the_format_is_what_to_is_here_and_the_end_of_time_has_its_other_name() {
+    let folder = tempdir().unwrap();
+    let folder = folder.path();
+    shop(folder, "run.parquet");
+    let all = export(folder, "run.parquet", "ndjson", &[]);
+    assert_eq!(export(folder, "run.parquet", "ndjson", &["--until", "+1h"]), all);
+    assert_eq!(export(folder, "run.parquet", "ndjson", &["--until", "+0s"]), "");
+    let ran = run(folder, &["export", "run.parquet", "--to", "+10s"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("'--to <FORMAT>'"), "{}", ran.stderr);
+    let help = stdout(folder, &["export", "--help"]);
+    assert!(help.contains("--to <FORMAT>") && help.contains("--until <TIME>"), "{help}");
+    assert!(!help.contains("--to <TIME>") && !help.contains("[alias: --until]"), "{help}");
+    let help = stdout(folder, &["--help"]);
+    assert!(help.contains("--to <TIME>") && help.contains("[alias: --until]"), "{help}");
+    let manual = stdout(folder, &["--generate", "man"]);
+    assert!(manual.contains("\\fB\\-\\-until\\fR"), "{manual}");
+    let completions = stdout(folder, &["--generate", "complete-bash"]);
+    assert!(completions.contains("--until"), "{completions}");
+}
+
+#[test]
 fn files_are_not_replaced_unasked_and_options_must_fit() {
     let folder = tempdir().unwrap();
     let folder = folder.path();
     shop(folder, "run.parquet");
     export(folder, "run.parquet", "csv", &["-o", "out.csv"]);
     let refused = |arguments: &[&str]| {
-        let ran = run(folder, &[&["export", "run.parquet", "--format"], arguments].concat());
+        let ran = run(folder, &[&["export", "run.parquet", "--to"], arguments].concat());
         assert_eq!(ran.code, 2, "{arguments:?}");
         ran.stderr
     };
@@ -499,7 +519,7 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
             continue;
         }
         let mut child = analyze(folder)
-            .args(["export", "long.parquet", "--format", format])
+            .args(["export", "long.parquet", "--to", format])
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped())
             .spawn()

@@ -292,6 +292,7 @@ fn a_report_can_be_about_some_requests() {
     assert_eq!(requests(&["--only-route", "/pay", "--only-route", "/gone", "--service", "shop"]), 2);
     assert_eq!(requests(&["--where", "status >= 400 and kind = 'server'"]), 2);
     assert_eq!(requests(&["--where", "status >= 400", "--to", "+810ms"]), 1);
+    assert_eq!(requests(&["--where", "status >= 400", "--until", "+810ms"]), 1);
     assert_eq!(requests(&["--where", "query = 'id=1' or file <> 'run.parquet'"]), 8);
     assert_eq!(requests(&["--where", "true"]), 12);
     let fails = |predicate: &str, reason: &str| {

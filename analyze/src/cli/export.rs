@@ -15,12 +15,12 @@ use super::{
 
 const EXPORT_EXAMPLES: &str = "\
 Examples:
-  beyla-analyze export run.parquet --format parquet -o requests.parquet      a row per request, for DuckDB, pandas, Spark
-  beyla-analyze export run.parquet --format perfetto -o run.perfetto-trace   a timeline for ui.perfetto.dev
-  beyla-analyze export run.parquet --format otlp-json -o spans.jsonl         spans for the OpenTelemetry Collector
-  beyla-analyze export run.parquet --format har --where 'status >= 500' -o errors.har
-  beyla-analyze export run.parquet --format curl --base-url http://localhost:8080 | sh
-  beyla-analyze export run.parquet --format k6 --speed 2 -o again.js && k6 run again.js
+  beyla-analyze export run.parquet --to parquet -o requests.parquet      a row per request, for DuckDB, pandas, Spark
+  beyla-analyze export run.parquet --to perfetto -o run.perfetto-trace   a timeline for ui.perfetto.dev
+  beyla-analyze export run.parquet --to otlp-json -o spans.jsonl         spans for the OpenTelemetry Collector
+  beyla-analyze export run.parquet --to har --where 'status >= 500' -o errors.har
+  beyla-analyze export run.parquet --to curl --base-url http://localhost:8080 | sh
+  beyla-analyze export run.parquet --to k6 --speed 2 -o again.js && k6 run again.js
 
 docs/export.md tells what each format has, and what it has not.
 
@@ -41,7 +41,7 @@ pub(crate) struct Export {
 
     /// The format
     #[arg(long, value_name = "FORMAT")]
-    format: To,
+    to: To,
 
     /// Write to this file, which is there when it is complete and readable for its owner only; to standard output without
     #[arg(short, long, value_name = "OUT")]
@@ -141,14 +141,14 @@ fn refuse(message: &str) -> ! {
 
 impl Export {
     pub(crate) fn run(self, terminal: &mut Terminal) -> anyhow::Result<ExitCode> {
-        let format = Format::from(self.format);
+        let format = Format::from(self.to);
         if !format.is_script() && (self.kind.is_some() || self.base_url.is_some()) {
             refuse(
-                "--kind and --base-url are for --format curl and --format k6; others have --where \"kind = 'server'\"",
+                "--kind and --base-url are for --to curl and --to k6; others have --where \"kind = 'server'\"",
             );
         }
         if format != Format::K6 && self.speed.is_some() {
-            refuse("--speed is for --format k6");
+            refuse("--speed is for --to k6");
         }
         if self.output.is_none() && format.is_binary() && Terminal::is_terminal() {
             refuse("this format is nothing for a terminal: write it to a file with -o, or into a pipe");

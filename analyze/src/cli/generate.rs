@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use clap::{CommandFactory, ValueEnum};
+use clap::ValueEnum;
 use clap_complete::Shell;
 
-use super::Cli;
+use super::definition;
 
 /// What can be generated from the command line's definition.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -19,7 +19,7 @@ pub(crate) enum Generate {
 /// Writes `what` to `out`.
 pub(crate) fn generate(what: Generate, out: &mut impl Write) -> std::io::Result<()> {
     let mut bytes = Vec::new();
-    let mut command = Cli::command();
+    let mut command = definition();
     let mut complete = |shell| clap_complete::generate(shell, &mut command, "beyla-analyze", &mut bytes);
     match what {
         Generate::Man => manual(&mut bytes)?,
@@ -32,7 +32,7 @@ pub(crate) fn generate(what: Generate, out: &mut impl Write) -> std::io::Result<
 
 /// One page: the commands follow the options of the program.
 fn manual(page: &mut Vec<u8>) -> std::io::Result<()> {
-    let mut command = Cli::command();
+    let mut command = definition();
     command.build();
     clap_mangen::Man::new(command.clone()).render(page)?;
     for command in command.get_subcommands() {

@@ -13,6 +13,12 @@ use glob::{MatchOptions, glob_with};
 
 use super::routing::Routing;
 
+/// The option for the end of the span of time. Where `--to` means something else, only its other name is left.
+pub(super) const END: &str = "end";
+
+/// Its other name, which every command takes.
+pub(super) const UNTIL: &str = "until";
+
 /// Which requests count.
 #[derive(Debug, Args)]
 pub(crate) struct Selecting {
@@ -21,7 +27,7 @@ pub(crate) struct Selecting {
     from: Option<Moment>,
 
     /// Only requests that began before this time
-    #[arg(long, help_heading = "Requests", value_name = "TIME", value_parser = moment)]
+    #[arg(id = END, long = "to", visible_alias = UNTIL, help_heading = "Requests", value_name = "TIME", value_parser = moment)]
     to: Option<Moment>,
 
     /// Only requests that this service served or made; can be given several times

@@ -22,7 +22,7 @@ mod values;
 use std::{io::Write, process::ExitCode};
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::{
     cat::Cat,
@@ -67,7 +67,7 @@ Examples:
   beyla-analyze cat run.parquet --follow           events as lines, while they are recorded
   beyla-analyze validate run.parquet               is it what the format says
   beyla-analyze filter run.parquet -o shared.parquet --redact
-  beyla-analyze export run.parquet --format perfetto -o run.perfetto-trace
+  beyla-analyze export run.parquet --to perfetto -o run.perfetto-trace
   beyla-analyze filter run.parquet -o errors.parquet --where 'status >= 500'
   beyla-analyze merge run.0*.parquet -o run.parquet
   beyla-analyze diff base.parquet new.parquet --fail-on 'p95>+10%'
@@ -127,9 +127,18 @@ enum Command {
     Check(Check),
 }
 
+/// The definition, of which help, completions and the manual are made too. The formats of `export` are what `--to` is
+/// there, so that the end of the span of time has only its other name.
+pub(crate) fn definition() -> clap::Command {
+    Cli::command().mut_subcommand("export", |export| {
+        export.mut_arg(input::END, |end| end.long(input::UNTIL).visible_alias(None::<&str>))
+    })
+}
+
 /// Does what the command line asks for. Ends the process when that is nothing: wrong usage, `--help`.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
-    let Cli { replay, generate, color, command } = Cli::parse();
+    let Cli { replay, generate, color, command } = Cli::from_arg_matches(&definition().get_matches())
+        .unwrap_or_else(|error| error.format(&mut definition()).exit());
     let mut terminal = Terminal::new(color);
     let code = match (generate, command) {
         (Some(what), _) => {
@@ -154,12 +163,10 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_definition_is_sound() {
-        Cli::command().debug_assert();
+        definition().debug_assert();
     }
 }

@@ -2,12 +2,10 @@
 
 use std::{
     io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use tempfile::NamedTempFile;
-
-use crate::Error;
+use crate::{Error, output};
 
 /// Has `write` write a file, which appears at `path` when it is complete; its owner alone may read it. A file that is there
 /// already is replaced with `force` only.
@@ -16,19 +14,8 @@ pub fn to_file<T>(
     force: bool,
     write: impl FnOnce(&mut dyn Write) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let failed = |error: io::Error| Error::Output {
-        file: path.display().to_string(),
-        reason: match error.kind() {
-            io::ErrorKind::AlreadyExists => "exists already: overwrite it with --force".to_owned(),
-            _ => error.to_string(),
-        },
-    };
-    if !force && path.exists() {
-        return Err(failed(io::ErrorKind::AlreadyExists.into()));
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.map_or_else(|| PathBuf::from("."), Path::to_owned);
-    let mut file = NamedTempFile::new_in(folder).map_err(failed)?;
+    let failed = |error: io::Error| output::refused(path, &error);
+    let mut file = output::beside(path, force)?;
     let mut out = BufWriter::new(file.as_file_mut());
     let written = write(&mut out).map_err(|error| match error {
         Error::Write(error) => failed(error),
@@ -36,9 +23,7 @@ pub fn to_file<T>(
     })?;
     out.flush().map_err(failed)?;
     drop(out);
-    file.as_file().sync_all().map_err(failed)?;
-    let persisted = if force { file.persist(path) } else { file.persist_noclobber(path) };
-    persisted.map_err(|error| failed(error.error))?;
+    output::put(file, path, force)?;
     Ok(written)
 }
 

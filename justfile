@@ -149,6 +149,16 @@ check-junit: build python
     {{ target }}/python/bin/pip install --quiet junitparser
     {{ target }}/python/bin/python fixtures/check-junit.py --bin {{ bin }}
 
+# Runs the commands of docs/start.md, in their order, and looks whether they do what it says. Needs root.
+check-docs: build
+    ./fixtures/check-docs.py {{ bin }} docs/start.md
+
+# Measures the memory of analyses of a capture of EVENTS events, which is made of all fixtures.
+check-memory EVENTS="10000000": build
+    {{ bin }}/examples/enlarge --events {{ EVENTS }} -o {{ target }}/large.parquet fixtures/*/*.parquet
+    ./fixtures/check-memory.py {{ bin }} {{ target }}/large.parquet
+    rm {{ target }}/large.parquet
+
 # A Python with DuckDB, the messages of OpenTelemetry, and what drives a browser.
 [private]
 python:
@@ -171,6 +181,8 @@ ci: servers check ebpf-fresh
     just check-exports
     just check-html
     just check-junit
+    just check-docs
+    just check-memory
     just fuzz 5
     for metrics in fixtures/*/metrics.prom; do promtool check metrics < "$metrics"; done
     for metrics in fixtures/*/backfill.om; do blocks=$(mktemp -d); \

@@ -24,7 +24,7 @@ fn tabs_and_markdown_show_the_same_rows() {
     );
     assert_eq!(
         show("select path, status, 'a|<b>' as x from requests where status = 500", "markdown"),
-        "| path | status | x |\n| --- | ---: | --- |\n| /pay | 500 | a\\|\\<b\\> |\n"
+        "| path | status | x |\n| --- | ---: | --- |\n| /pay | 500 | a\\|&lt;b&gt; |\n"
     );
     assert_eq!(show("select path from requests where status = 999", "markdown"), "| path |\n| --- |\n");
 }

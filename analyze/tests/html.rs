@@ -101,7 +101,7 @@ fn the_result_of_a_query_is_no_page() {
     shop(folder.path(), "run.parquet");
     let ran = run(folder.path(), &["run.parquet", "--sql", "select 1", "--format", "html"]);
     assert_eq!((ran.code, &*ran.stdout), (2, ""));
-    assert!(ran.stderr.contains("table, csv, json or ndjson"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("table, csv, tsv, json, ndjson"), "{}", ran.stderr);
 }
 
 #[test]

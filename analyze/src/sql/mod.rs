@@ -14,6 +14,7 @@ pub(crate) mod rows;
 mod scan;
 mod tables;
 mod views;
+mod yielding;
 
 use std::{
     any::Any,
@@ -28,6 +29,7 @@ use datafusion::{
         context::{SessionConfig, SessionContext},
         memory_pool::FairSpillPool,
         runtime_env::RuntimeEnvBuilder,
+        session_state::SessionStateBuilder,
     },
     sql::parser::DFParser,
 };
@@ -91,7 +93,11 @@ impl Session {
             .with_information_schema(true)
             .set_str("datafusion.explain.format", "indent");
         let memory = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(MEMORY_LIMIT)));
-        let context = SessionContext::new_with_config_rt(config, memory.build_arc()?);
+        let state = SessionStateBuilder::new_with_default_features()
+            .with_config(config)
+            .with_runtime_env(memory.build_arc()?)
+            .with_physical_optimizer_rule(Arc::new(yielding::YieldingJoins));
+        let context = SessionContext::new_with_state(state.build());
         functions::register(&context, &input.rules);
         let events: Arc<dyn TableProvider> = if no_files {
             MadeTable::new(UnfinishedEvents(Arc::clone(&input)))

@@ -4,7 +4,13 @@
 mod commands;
 mod words;
 
-use std::{env, fs, io::Write, path::PathBuf, time::Instant};
+use std::{
+    env, fs,
+    io::Write,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anstream::eprintln;
 use datafusion::sql::{
@@ -23,6 +29,9 @@ use self::{
 };
 use super::{Session, guard, query};
 use crate::{Error, table::DIM};
+
+/// How long a query that was stopped may take to end.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads and runs statements until the user leaves. Results go to `out`, everything else to stderr.
 pub(super) fn run(session: &Session, out: &mut impl Write) -> Result<(), Error> {
@@ -93,12 +102,24 @@ fn query(session: &Session, settings: &Settings, sql: &str, out: &mut impl Write
     match rows? {
         Some(1) => eprintln!("{DIM}1 row{took}{DIM:#}"),
         Some(rows) => eprintln!("{DIM}{rows} rows{took}{DIM:#}"),
-        None => eprintln!("{DIM}stopped{DIM:#}"),
+        None => {
+            let_go(session);
+            eprintln!("{DIM}stopped{DIM:#}");
+        }
     }
     for summary in session.findings().iter().filter(|summary| summary.damage.is_some()) {
         eprintln!("{}", summary.warning().unwrap_or_default());
     }
     Ok(())
+}
+
+/// Waits until a query that was stopped has given back its memory, as the next one may need it; for a moment.
+fn let_go(session: &Session) {
+    let pool = &session.context.runtime_env().memory_pool;
+    let began = Instant::now();
+    while pool.reserved() > 0 && began.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Where the history is kept: the user's state folder.

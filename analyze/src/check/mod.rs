@@ -1,7 +1,7 @@
 //! Checks of captures: assertions in SQL, limits of figures, completeness. The verdicts go to [`verdict`](crate::verdict).
 //!
 //! An assertion is a query whose every value is true (`assertion.rs`). Checks come from the command line or from a file
-//! ([`file`]).
+//! ([`mod@file`]).
 
 mod assertion;
 pub mod file;

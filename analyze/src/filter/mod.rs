@@ -1,7 +1,7 @@
 //! Writes a capture anew: some of its connections, its secrets masked, or both; event by event, in order, so that what the
 //! engine makes of what is left stays the same but for what is masked.
 //!
-//! Connections are whole or left out. [`kept`] finds those that are needed; the copy counts what it leaves out, and the
+//! Connections are whole or left out. `kept` finds those that are needed; the copy counts what it leaves out, and the
 //! file says so, which is how `validate` can still account for every event.
 
 mod kept;

@@ -1,7 +1,7 @@
 //! Makes one capture file of several: of the parts of a capture what it would have been without rotation, and of different
 //! captures, of one host or of several, one with the rows of all of them in the order of their wall times.
 //!
-//! In the latter, what could be confused has new [`numbers`], the file's [`metadata`] tell how they came about, and
+//! In the latter, what could be confused has new `numbers`, the file's `metadata` tell how they came about, and
 //! a replay takes the captures apart again: each has an engine of its own, so requests and ids of traces stay what they were.
 
 mod metadata;

@@ -182,7 +182,7 @@ ci: servers check ebpf-fresh
     just check-html
     just check-junit
     just check-docs
-    just check-memory
+    just check-memory 2000000
     just fuzz 5
     for metrics in fixtures/*/metrics.prom; do promtool check metrics < "$metrics"; done
     for metrics in fixtures/*/backfill.om; do blocks=$(mktemp -d); \

@@ -112,11 +112,11 @@ fn difference(expected: &str, actual: &str) -> Vec<String> {
 
 /// What one command that makes a capture makes of it, twice the same.
 fn capture(folder: &Path, fixture: &str, arguments: &[&str]) -> Result<Vec<u8>, String> {
-    let made = tempfile::tempdir().unwrap();
+    let folder_of_results = tempfile::tempdir().unwrap();
     // A capture is not merged with itself.
     let others = arguments.iter().filter(|argument| !argument.ends_with(fixture));
     let make = |name: &str| {
-        let path = made.path().join(name);
+        let path = folder_of_results.path().join(name);
         let ran =
             common::analyze(folder).args(others.clone()).arg(fixture).arg("-o").arg(&path).output().unwrap();
         if !ran.status.success() {

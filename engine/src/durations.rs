@@ -144,8 +144,9 @@ impl Steps {
     }
 }
 
-/// The step of a duration. The first two octaves' worth of steps are one nanosecond each.
-const fn step<const BITS: u32>(ns: u64) -> usize {
+/// The step of a duration in nanoseconds, of `1 << BITS` steps to a power of two. Up to `1 << (BITS + 1)` every nanosecond is
+/// a step of its own.
+pub const fn step<const BITS: u32>(ns: u64) -> usize {
     let octave = (ns | 1 << BITS).ilog2() - BITS;
     ((octave as usize) << BITS) + (ns >> octave) as usize
 }

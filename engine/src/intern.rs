@@ -4,14 +4,14 @@ use rustc_hash::FxHashMap;
 
 /// Numbers texts in the order they are first seen.
 #[derive(Debug, Default)]
-pub(crate) struct Interner {
+pub struct Interner {
     numbers: FxHashMap<Box<str>, u32>,
     texts: Vec<Box<str>>,
 }
 
 impl Interner {
     /// The number of `text`, the same for every equal text.
-    pub(crate) fn number(&mut self, text: &str) -> u32 {
+    pub fn number(&mut self, text: &str) -> u32 {
         if let Some(&number) = self.numbers.get(text) {
             return number;
         }
@@ -22,17 +22,17 @@ impl Interner {
     }
 
     /// The number of `text`, if it has one.
-    pub(crate) fn get(&self, text: &str) -> Option<u32> {
+    pub fn get(&self, text: &str) -> Option<u32> {
         self.numbers.get(text).copied()
     }
 
     /// The text of a number given by [`Self::number`].
-    pub(crate) fn text(&self, number: u32) -> &str {
+    pub fn text(&self, number: u32) -> &str {
         &self.texts[number as usize]
     }
 
     /// All texts, in the order of their numbers.
-    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
         self.texts.iter().map(|text| &**text)
     }
 }

@@ -17,7 +17,7 @@ pub mod graph;
 mod grpc;
 mod http1;
 pub mod http2;
-mod intern;
+pub mod intern;
 mod layer;
 mod method;
 pub mod otlp;

@@ -1,6 +1,8 @@
 //! Durations of one block of time, counted in buckets that are as wide as 1/128 of what they hold. Memory depends on the
 //! spread of the durations, not on their number.
 
+use beyla_engine::durations::step;
+
 /// Buckets of an octave: values from 2^n to 2^(n+1).
 const OCTAVE: u64 = 128;
 
@@ -19,9 +21,7 @@ pub(super) struct Histogram {
 pub(super) type Bucket = u32;
 
 fn bucket_of(ns: u64) -> Bucket {
-    let Some(shift) = ns.max(1).ilog2().checked_sub(OCTAVE_BITS) else { return ns as Bucket };
-    // The highest bit says the octave, the seven after it the place in it.
-    (shift + 1) * OCTAVE as u32 + ((ns >> shift) - OCTAVE) as u32
+    step::<OCTAVE_BITS>(ns) as Bucket
 }
 
 /// The value in the middle of a bucket, nanoseconds.

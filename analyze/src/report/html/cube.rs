@@ -177,7 +177,7 @@ impl Cube {
     }
 
     /// The texts of names, by number.
-    pub(super) fn texts(&self) -> &[Box<str>] {
+    pub(super) fn texts(&self) -> Vec<&str> {
         self.texts.all()
     }
 

@@ -35,7 +35,7 @@ pub(super) struct Document<'p> {
     steps: u32,
     time: Option<Time>,
     limits: Limits,
-    texts: &'p [Box<str>],
+    texts: Vec<&'p str>,
     sides: Sides<'p>,
     calls: &'p [Call],
     calls_left_out: usize,

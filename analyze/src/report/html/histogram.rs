@@ -1,6 +1,7 @@
 //! Durations of requests in steps that grow with them: sixteen for each power of two of nanoseconds. The middle of a step
 //! is within 3.1% of every duration in it. `cube.js` reads the steps by the same rule.
 
+use beyla_engine::durations;
 use serde::Serialize;
 
 /// Steps for each power of two, as a power of two.
@@ -9,12 +10,8 @@ const STEP_BITS: u32 = 4;
 /// Steps for each power of two.
 pub(super) const STEPS: u32 = 1 << STEP_BITS;
 
-/// The step of a duration, nanoseconds. Up to [`STEPS`] every nanosecond is a step of its own.
 fn step(ns: u64) -> u16 {
-    let Some(shift) = ns.checked_ilog2().and_then(|log| log.checked_sub(STEP_BITS)) else {
-        return ns as u16;
-    };
-    ((shift + 1) * STEPS) as u16 + ((ns >> shift) as u16 & (STEPS as u16 - 1))
+    durations::step::<STEP_BITS>(ns) as u16
 }
 
 /// How many durations there are of each step; steps without any take no room.

@@ -1,7 +1,7 @@
 //! What groups of requests are told apart by: names, and classes of status where there are too many of them.
 
+use beyla_engine::intern::Interner;
 use beyla_schema::request::{Kind, Request};
-use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 /// What requests of a group have in common. Texts are numbers.
@@ -60,36 +60,23 @@ impl Class {
     }
 }
 
-/// Texts as numbers, in the order they are first seen.
+/// The texts of names, as numbers.
 #[derive(Debug, Default)]
-pub(super) struct Texts {
-    numbers: FxHashMap<Box<str>, u32>,
-    texts: Vec<Box<str>>,
-}
+pub(super) struct Texts(Interner);
 
 impl Texts {
     /// All of them, by number.
-    pub(super) fn all(&self) -> &[Box<str>] {
-        &self.texts
-    }
-
-    fn number(&mut self, text: &str) -> u32 {
-        if let Some(&number) = self.numbers.get(text) {
-            return number;
-        }
-        let number = self.texts.len() as u32;
-        self.numbers.insert(text.into(), number);
-        self.texts.push(text.into());
-        number
+    pub(super) fn all(&self) -> Vec<&str> {
+        self.0.texts().collect()
     }
 
     /// The name of a request, whose texts are numbered if they are not yet.
     pub(super) fn name(&mut self, request: &Request<'_>) -> Name {
         Name::Known {
             kind: request.kind,
-            service: self.number(request.service),
-            method: request.method.map(|text| self.number(text)),
-            route: request.route.map(|text| self.number(text)),
+            service: self.0.number(request.service),
+            method: request.method.map(|text| self.0.number(text)),
+            route: request.route.map(|text| self.0.number(text)),
             status: request.status,
             rpc_status: request.rpc_status,
             grpc: request.protocol.is_grpc(),
@@ -98,7 +85,7 @@ impl Texts {
 
     /// The same if all of its texts have numbers.
     pub(super) fn known_name(&self, request: &Request<'_>) -> Option<Name> {
-        let known = |text: &str| self.numbers.get(text).copied();
+        let known = |text: &str| self.0.get(text);
         let maybe = |text: Option<&str>| text.map_or(Some(None), |text| known(text).map(Some));
         Some(Name::Known {
             kind: request.kind,

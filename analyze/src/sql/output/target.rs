@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::NamedTempFile;
 
-use crate::Error;
+use crate::{Error, output};
 
 /// Where the bytes go meanwhile.
 enum Place {
@@ -27,11 +27,11 @@ pub struct Target {
 impl Target {
     /// A file at `path`, which is none of `inputs`. One that is there already is replaced in the end.
     pub fn create(path: &Path, inputs: &[PathBuf]) -> Result<Self, Error> {
-        let failed = |error: io::Error| refusal(path, error.to_string());
+        let failed = |error: io::Error| output::refused(path, &error);
         if let Ok(output) = fs::canonicalize(path)
             && inputs.iter().any(|input| fs::canonicalize(input).is_ok_and(|input| input == output))
         {
-            return Err(refusal(
+            return Err(output::failed(
                 path,
                 "it is one of the captures, which would be lost: name another file".to_owned(),
             ));
@@ -39,28 +39,22 @@ impl Target {
         let place = if fs::metadata(path).is_ok_and(|file| !file.is_file()) {
             Place::Itself(BufWriter::new(File::options().write(true).open(path).map_err(failed)?))
         } else {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let file = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
-            Place::Beside(BufWriter::new(file))
+            Place::Beside(BufWriter::new(output::beside(path, true)?))
         };
         Ok(Self { path: path.to_owned(), place })
     }
 
     /// All is written: the file is there now. Only its owner may read it, as it has what was captured.
     pub fn finish(self) -> Result<(), Error> {
-        let failed = |error: io::Error| refusal(&self.path, error.to_string());
+        let failed = |error: io::Error| output::refused(&self.path, &error);
         match self.place {
             Place::Itself(mut file) => file.flush().map_err(failed),
             Place::Beside(file) => {
                 let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
-                file.persist(&self.path).map(|_| ()).map_err(|error| failed(error.error))
+                output::put(file, &self.path, true)
             }
         }
     }
-}
-
-fn refusal(path: &Path, reason: String) -> Error {
-    Error::Output { file: path.display().to_string(), reason }
 }
 
 impl Write for Target {

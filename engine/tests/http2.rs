@@ -144,6 +144,44 @@ fn a_reset_keeps_the_status_that_was_seen() {
     assert_eq!((seen[0].error, seen[1].error), (false, true));
 }
 
+/// A response whose client closes before the frame that ends it, as curl does: it has what was announced.
+#[test]
+fn a_response_that_has_its_whole_length_when_the_connection_closes_has_ended() {
+    let answered = |fields: &[(&str, &str)], bodies: &[&str]| {
+        let (tape, mut client, mut server) = begun();
+        let tape = tape.recv(client.get(1, "/a")).send(server.headers(0, 1, fields));
+        bodies.iter().fold(tape, |tape, body| tape.send(data(0, 1, body)))
+    };
+    let length = |length| [(":status", "200"), ("content-length", length)];
+    let whole = answered(&length("5"), &["hel", "lo"]).wait(STEP);
+    for tape in [whole.clone().close(), whole.clone().send(data(0, 1, "")).close()] {
+        let seen = tape.only();
+        assert_eq!(seen.short(), "GET /a 200 response");
+        assert_eq!((seen.response_bytes, seen.duration_ns), (Some(5), Some(3 * STEP)), "up to the last byte");
+    }
+    // Its last frame, were it still written, begins nothing.
+    let late = whole.clone().close().send(data(END_STREAM, 1, ""));
+    assert_eq!(late.only(), whole.clone().close().only());
+    let empty = answered(&length("0"), &[]).close().only();
+    assert_eq!((empty.response_bytes, empty.duration_ns), (Some(0), Some(STEP)));
+
+    let grpc = [(":status", "200"), ("content-type", "application/grpc"), ("content-length", "5")];
+    for tape in [
+        answered(&length("6"), &["hello"]).close(),
+        answered(&length("4"), &["hello"]).close(),
+        answered(&length("5, 5"), &["hello"]).close(),
+        answered(&length("99999999999999999999"), &["hello"]).close(),
+        answered(&[(":status", "200")], &["hello"]).close(),
+        answered(&grpc, &["hello"]).close(),
+    ] {
+        let seen = tape.only();
+        assert_eq!(seen.short(), "GET /a 200 closed");
+        assert_eq!((seen.response_bytes, seen.duration_ns), (None, None));
+    }
+    assert_eq!(whole.clone().recv(reset(1)).requests(), ["GET /a 200 reset"]);
+    assert_eq!(whole.requests(), ["GET /a 200 capture_end"]);
+}
+
 #[test]
 fn a_goaway_refuses_the_streams_above_it() {
     let (tape, mut client, mut server) = begun();

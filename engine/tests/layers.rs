@@ -46,6 +46,24 @@ fn http2_over_tls_is_http2() {
     assert_eq!(seen.short(), "GET /a 200 response");
 }
 
+/// A client that has all of the body it was told of closes without reading what is on its way: the end of the stream is
+/// written after that, or never.
+#[test]
+fn a_connection_over_tls_may_close_before_the_end_of_a_stream_is_written() {
+    let (mut client, mut server) = (Peer::default(), Peer::default());
+    let tape = Tape::accept().recv(HELLO).send(HELLO).plain(Source::Go);
+    let tape = tape.recv([hello(), client.get(1, "/big")].concat());
+    let head = server.headers(0, 1, &[(":status", "200"), ("content-length", "2")]);
+    let tape = tape.send([settings(), head].concat()).send(data(0, 1, "hi"));
+    let never = tape.plain(Source::Socket).send(RECORD).close();
+    let late = never.clone().plain(Source::Go).send(data(1, 1, ""));
+    for tape in [never, late] {
+        let seen = tape.only();
+        assert_eq!(seen.short(), "GET /big 200 response");
+        assert_eq!((seen.response_bytes, seen.service_ns), (Some(2), Some(2 * STEP)));
+    }
+}
+
 /// A TLS session whose socket was not seen, at work in a thread.
 fn session(number: u64, tid: u32) -> Tape {
     Tape::bare().on(BY_TLS | number).plain(Source::OpenSsl).thread(tid)

@@ -24,6 +24,8 @@ pub(super) struct Response {
     pub(super) status: Option<u16>,
     /// Its content type stands for gRPC-Web, whose messages can be read.
     pub(super) grpc: Option<grpc::Kind>,
+    /// The bytes of body that it announces.
+    pub(super) length: Option<u64>,
 }
 
 /// Reads the head of a request into `exchange`.
@@ -86,6 +88,7 @@ pub(super) fn response(decoder: &mut Decoder, block: &[u8], exchange: &mut Excha
                 read.grpc = grpc::kind(value);
                 exchange.texts.set(Text::ResponseType, value);
             }
+            b"content-length" => read.length = length(value),
             b"grpc-status" => exchange.rpc.set_status(value),
             b"grpc-message" => exchange.texts.set(Text::RpcMessage, &grpc::message(value)),
             _ => {}
@@ -97,6 +100,12 @@ pub(super) fn response(decoder: &mut Decoder, block: &[u8], exchange: &mut Excha
 /// Reads a block of which nothing is needed, since later ones may depend on it.
 pub(super) fn pass(decoder: &mut Decoder, block: &[u8]) {
     let _ = decoder.block(block, |_| {});
+}
+
+/// Digits alone, at most as many as no overflow can come of.
+fn length(value: &[u8]) -> Option<u64> {
+    let digits = matches!(value.len(), 1..=19) && value.iter().all(u8::is_ascii_digit);
+    digits.then(|| value.iter().fold(0, |length, digit| length * 10 + u64::from(digit - b'0')))
 }
 
 /// Three digits.

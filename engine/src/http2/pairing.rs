@@ -158,6 +158,10 @@ impl Session {
                 stream.speak(Side::Response, read.grpc);
             }
         }
+        if first {
+            stream.length = read.length;
+            stream.answered_until(timed.then_some(cx.now.ts_ns));
+        }
         let exchange = &stream.exchange;
         let tunnel = exchange.is("CONNECT") && exchange.status.is_some_and(|status| status < 300);
         if tunnel && let Some(Stream { mut exchange, .. }) = self.take(id) {
@@ -231,7 +235,10 @@ impl Session {
 
     /// Settles everything.
     pub(super) fn give_up(&mut self, reason: EndReason, cx: &mut Context<'_>) {
-        for (_, stream) in mem::take(&mut self.streams) {
+        for (_, mut stream) in mem::take(&mut self.streams) {
+            if reason == EndReason::Closed {
+                stream.close(self.losses);
+            }
             let doubtful = stream.is_doubtful(self.losses);
             self.let_off(stream, if doubtful { EndReason::Gap } else { reason }, cx);
         }

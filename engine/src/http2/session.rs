@@ -346,6 +346,9 @@ impl Session {
                 let Some(stream) = self.streams.get_mut(&head.stream) else { return };
                 let padded = u32::from(head.is_padded());
                 stream.count(side, padding.map(|padding| head.length.saturating_sub(padding + padded)));
+                if side == Side::Response {
+                    stream.answered_until(timed.then_some(cx.now.ts_ns));
+                }
                 if head.has(flag::END_STREAM) {
                     self.stream_ends(side, head.stream, timed, cx);
                 }

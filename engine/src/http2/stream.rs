@@ -15,6 +15,10 @@ pub(super) struct Stream {
     /// Its response ended, at this time if that is known. Only the end of the request is waited for.
     #[allow(clippy::option_option, reason = "whether it ended, and when")]
     pub(super) answered: Option<Option<u64>>,
+    /// The bytes of body that the head of its response announces.
+    pub(super) length: Option<u64>,
+    /// When that many had passed.
+    whole_ns: Option<u64>,
 }
 
 /// How far one side has come.
@@ -38,7 +42,14 @@ impl Stream {
     /// A stream that begins when the directions have lost their way so often.
     pub(super) fn new(exchange: Exchange, losses: [u32; 2]) -> Self {
         let progress = |losses| Progress { losses, ..Progress::default() };
-        Self { exchange, sides: losses.map(progress), unasked: None, answered: None }
+        Self {
+            exchange,
+            sides: losses.map(progress),
+            unasked: None,
+            answered: None,
+            length: None,
+            whole_ns: None,
+        }
     }
 
     /// The head of one side says that it is one of gRPC.
@@ -88,6 +99,33 @@ impl Stream {
             Some(bytes) => progress.bytes = progress.bytes.saturating_add(bytes.into()),
             None => progress.inexact = true,
         }
+    }
+
+    /// The head, or a part of the body, of its response has passed, at this time if that is known.
+    pub(super) fn answered_until(&mut self, now_ns: Option<u64>) {
+        if self.is_whole() {
+            self.whole_ns = self.whole_ns.or(now_ns);
+        }
+    }
+
+    /// Its connection has closed. A response that has all of the body it announces lacks nothing but the mark of its end,
+    /// which clients do not wait for.
+    pub(super) fn close(&mut self, losses: [u32; 2]) {
+        if let Some(whole_ns) = self.whole_ns
+            && self.answered.is_none()
+            && self.is_whole()
+            && !self.is_doubtful(losses)
+        {
+            self.end(Side::Response, losses[Side::Response as usize]);
+            self.answered = Some(Some(whole_ns));
+        }
+    }
+
+    /// Whether its response has all of the body it announces. The status of gRPC comes behind the body.
+    fn is_whole(&self) -> bool {
+        let progress = &self.sides[Side::Response as usize];
+        let is_plain = self.exchange.protocol == Protocol::Http2;
+        is_plain && !progress.inexact && self.length == Some(progress.bytes)
     }
 
     /// Frames of a side may have been missed.

@@ -82,9 +82,24 @@ impl Prompt {
         shown
     }
 
+    /// Leaves, which takes but a moment.
     fn leave(mut self) {
         self.keys("\\q\n");
-        assert!(self.child.wait().unwrap().success());
+        let began = Instant::now();
+        let status = loop {
+            match self.child.try_wait().unwrap() {
+                None if began.elapsed() < Duration::from_secs(20) => thread::sleep(Duration::from_millis(20)),
+                status => break status,
+            }
+        };
+        let success = status.is_some_and(|status| status.success());
+        if status.is_none() {
+            // Without its terminal the prompt ends too.
+            self.child.kill().unwrap();
+            self.child.wait().unwrap();
+        }
+        let shown = self.shown.lock().unwrap();
+        assert!(success, "{status:?} {:?}", String::from_utf8_lossy(&shown[self.read..]));
     }
 }
 
@@ -139,5 +154,22 @@ fn a_query_is_stopped_and_the_prompt_goes_on() {
         prompt.wait("sql> ");
     }
     assert!(prompt.ask("select 20 + 22 as answer;", "1 row").contains("42"));
+    prompt.leave();
+}
+
+/// A batch of rows that takes hours is not waited for.
+#[test]
+fn leaving_does_not_wait_for_a_query_that_was_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    shop(folder.path(), "run.parquet");
+    let Some(mut prompt) = Prompt::open(folder.path(), "run.parquet") else { return };
+    prompt.keys(
+        "select sum(levenshtein(repeat('a', 20000), repeat(chr(cast(value % 60 + 40 as int)), 20000))) \
+         from generate_series(1, 8000);\n",
+    );
+    thread::sleep(Duration::from_millis(1500));
+    prompt.keys("\x03");
+    prompt.wait("stopped");
+    prompt.wait("sql> ");
     prompt.leave();
 }

@@ -267,6 +267,7 @@ impl Replay {
             }
         }
         let summaries = if self.strict { session.summaries()? } else { session.findings() };
+        session.leave();
         Ok(status::of(terminal, &summaries, Warn::Always, self.strict)?)
     }
 

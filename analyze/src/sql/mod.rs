@@ -134,6 +134,12 @@ impl Session {
         prompt::run(self, out)
     }
 
+    /// Ends without waiting for queries that were stopped: what is at work on a batch of rows ends with that, which may
+    /// take arbitrarily long.
+    pub fn leave(self) {
+        self.runtime.shutdown_background();
+    }
+
     /// What full scans of `requests` have found so far, in the order of the replay.
     pub fn findings(&self) -> Vec<Summary> {
         self.findings.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -79,10 +79,10 @@ fn main() -> anyhow::Result<()> {
             state.next = (state.next + 1) % exchanges.len();
         }
     }
-    let seen = push(Event { connection: 0, pid: 0, tid: 0, body: Body::Seen(written), ..open })?;
-    let body = Body::End("duration");
-    let ts_ns = now_ns + STEP_NS;
-    writer.push(&Event { ts_ns, cpu: RECORDER, seq: 0, connection: 0, pid: 0, tid: 0, body, ..open })?;
+    let about = Event { cpu: RECORDER, connection: 0, pid: 0, tid: 0, ..open };
+    for (seq, body) in [(0, Body::Seen(written)), (1, Body::End("duration"))] {
+        writer.push(&Event { ts_ns: now_ns + STEP_NS, seq, body, ..about })?;
+    }
     writer.finish(&Metadata {
         schema_version: VERSION,
         part: None,
@@ -90,7 +90,7 @@ fn main() -> anyhow::Result<()> {
         cost: Cost::default(),
         ..metadata
     })?;
-    eprintln!("{} events on {connections} connections", seen + 1);
+    eprintln!("{} events on {connections} connections", written + 2);
     Ok(())
 }
 

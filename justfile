@@ -2,7 +2,9 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 
 # Where cargo puts what it builds.
 target := env("CARGO_TARGET_DIR", justfile_directory() / "target")
-bin := target / "debug"
+# How `just build` builds: `just profile=release bench` measures what users of a release get.
+profile := "dev"
+bin := target / if profile == "dev" { "debug" } else { profile }
 fresh_object := target / "fresh.bpf.o"
 
 # Lists the recipes.
@@ -12,7 +14,7 @@ default:
 # Examples are always built along: they share the features of the tests, so DataFusion is built once for all.
 # Builds the two commands.
 build:
-    cargo build --locked --bins --examples
+    cargo build --locked --profile {{ profile }} --bins --examples
 
 # Records a live service and reports on it: the one on PORT, else a sample service under load.
 demo PORT="": build
@@ -30,9 +32,12 @@ properties CASES="20000":
 hpack BLOCKS="1000000":
     BEYLA_BLOCKS={{ BLOCKS }} cargo test --locked --release --package beyla-engine --test hpack_blocks -- --nocapture
 
+# Measures the parts that every event passes: heads, frames, header fields, events, redaction; or the BENCHES named.
+bench-parts *BENCHES:
+    cargo bench --locked --manifest-path bench/Cargo.toml --target-dir {{ target }}/bench-parts {{ prepend("--bench ", BENCHES) }}
+
 # Measures how fast header blocks are decoded, beside another HPACK decoder.
-bench-hpack:
-    cargo bench --locked --package beyla-engine --bench hpack
+bench-hpack: (bench-parts "hpack")
 
 # Feeds the engine with hostile bytes, SECONDS for each of its fuzz TARGETS.
 fuzz SECONDS="60" *TARGETS:
@@ -51,9 +56,11 @@ crash COUNT="200" SEED="1": build
 # Formatting, lints, documentation, dependencies.
 check:
     cargo fmt --all --check
+    cargo fmt --manifest-path bench/Cargo.toml --check
     cargo fmt --manifest-path fuzz/Cargo.toml --check
     cargo clippy --locked --all-targets -- -D warnings
     cargo clippy --locked --package beyla-ebpf --profile bpf -- -D warnings
+    cargo clippy --locked --manifest-path bench/Cargo.toml --target-dir {{ target }}/bench-parts --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
     just deny
 
@@ -95,17 +102,14 @@ bless:
 train-routes:
     BLESS=1 cargo test --locked --package beyla-engine --test route_model
 
-# Measures what a capture costs nginx, and how fast its file is replayed. Needs root.
-bench PAIRS="5": build
-    bin={{ bin }} ./fixtures/bench.sh {{ PAIRS }}
+# Parts: replay sql start capture bystander size growth. `--rounds N` takes more rounds, `--huge` 100 million events too.
+# Measures every figure that has a goal, or those of some PARTS, beside its peers, and prints a table. Needs root.
+bench *PARTS: build python
+    {{ target }}/python/bin/python -B fixtures/bench --bin {{ bin }} --work {{ target }}/bench {{ PARTS }}
 
 # Attaches to TLS libraries of services under load and detaches again, so many times. Needs root.
 tls-cycles COUNT="1000":
     BEYLA_TLS_CYCLES={{ COUNT }} BEYLA_LIVE=required cargo test --locked --package beyla-capture --test live tls::cycles -- --nocapture
-
-# Measures what a process pays that a capture has nothing to do with. Needs root.
-bench-bystander PAIRS="5": build
-    bin={{ bin }} ./fixtures/bench-bystander.sh {{ PAIRS }}
 
 # Compares with what tshark says of the packets of the same traffic: all scenarios, or those named. Needs root.
 compare-tshark *SCENARIOS: build
@@ -159,6 +163,14 @@ check-memory EVENTS="10000000": build
     ./fixtures/check-memory.py {{ bin }} {{ target }}/large.parquet
     rm {{ target }}/large.parquet
 
+# Counts the instructions that an event takes; more than 5% above what is stored fails.
+check-instructions: build
+    ./fixtures/check-instructions.py {{ bin }} {{ target }}/instructions
+
+# Stores how many they are now.
+bless-instructions: build
+    ./fixtures/check-instructions.py {{ bin }} {{ target }}/instructions --bless
+
 # A Python with DuckDB, the messages of OpenTelemetry, and what drives a browser.
 [private]
 python:
@@ -183,6 +195,7 @@ ci: servers check ebpf-fresh
     just check-junit
     just check-docs
     just check-memory 2000000
+    just check-instructions
     just fuzz 5
     for metrics in fixtures/*/metrics.prom; do promtool check metrics < "$metrics"; done
     for metrics in fixtures/*/backfill.om; do blocks=$(mktemp -d); \

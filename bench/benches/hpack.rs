@@ -1,7 +1,7 @@
 //! Measures how fast header blocks are decoded, and how much faster than by another decoder, `loona-hpack`.
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on ends")]
 
-#[path = "../tests/support/blocks.rs"]
+#[path = "../../engine/tests/support/blocks.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "tests use the rest")]
 mod blocks;
 

@@ -93,8 +93,11 @@ impl Source {
             }
         }
         // The library gives columns in the order of the file.
-        shares.iter_mut().for_each(|(_, share)| share.sort_unstable());
-        shares.into_iter().map(|(_, share)| share).collect()
+        let in_order = |(_, mut share): (u64, Vec<usize>)| {
+            share.sort_unstable();
+            share
+        };
+        shares.into_iter().map(in_order).collect()
     }
 
     /// Whether there is anything to gain from threads, and every column can be decoded by itself.

@@ -106,6 +106,11 @@ impl Engine {
 
     /// Takes one event; hands the requests it settles to `sink`.
     pub fn push(&mut self, event: &Event<'_>, sink: &mut impl Sink) {
+        self.take(event, sink);
+    }
+
+    /// The work is done for any sink alike: it is compiled once, and here.
+    fn take(&mut self, event: &Event<'_>, sink: &mut dyn Sink) {
         self.shared.stats.events += 1;
         self.shared.now_ns = self.shared.now_ns.max(event.ts_ns);
         match event.body {
@@ -143,7 +148,7 @@ impl Engine {
         }
     }
 
-    fn data(&mut self, event: &Event<'_>, data: &Data<'_>, sink: &mut impl Sink) {
+    fn data(&mut self, event: &Event<'_>, data: &Data<'_>, sink: &mut dyn Sink) {
         let mut id = event.connection;
         if data.source != Source::Socket && id & BY_TLS != 0 {
             if let Some(of) = self.tls.connection(id) {
@@ -170,7 +175,7 @@ impl Engine {
     }
 
     /// Ties a TLS session to the connection that carries it. False when that one has another already.
-    fn bind(&mut self, session: u64, id: u64, sink: &mut impl Sink) -> bool {
+    fn bind(&mut self, session: u64, id: u64, sink: &mut dyn Sink) -> bool {
         if !self.connections.get(&id).is_some_and(Connection::is_sealed) {
             return false;
         }

@@ -135,11 +135,9 @@ impl Texts {
     /// Keeps `text`; bytes that are no UTF-8 become replacement characters.
     pub(crate) fn set(&mut self, which: Text, text: &[u8]) {
         let start = self.bytes.len() as u32;
-        for chunk in text.utf8_chunks() {
-            self.bytes.push_str(chunk.valid());
-            if !chunk.invalid().is_empty() {
-                self.bytes.push(char::REPLACEMENT_CHARACTER);
-            }
+        match str::from_utf8(text) {
+            Ok(text) => self.bytes.push_str(text),
+            Err(_) => self.bytes.push_str(&String::from_utf8_lossy(text)),
         }
         self.spans[which as usize] = Some((start, self.bytes.len() as u32));
     }

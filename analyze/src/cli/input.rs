@@ -1,10 +1,13 @@
 //! Options that say which requests of which files are looked at.
 
-use std::path::{Path, PathBuf};
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
 
 use beyla_analyze::{
     Error,
-    replay::Input,
+    replay::{Input, Threads},
     selection::{Moment, MomentError, Selection},
 };
 use beyla_schema::file::Names;
@@ -54,7 +57,7 @@ impl From<Selecting> for Selection {
     }
 }
 
-/// Files, how paths become routes, and which requests count.
+/// Files, how paths become routes, which requests count, and how many threads replay them.
 #[derive(Debug, Args)]
 pub(crate) struct InputOptions {
     #[command(flatten)]
@@ -62,6 +65,10 @@ pub(crate) struct InputOptions {
 
     #[command(flatten)]
     routing: Routing,
+
+    /// Threads that decode the files beside the one that pairs; with 1 it does both [default: the cores of the machine, up to 4]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
 }
 
 impl InputOptions {
@@ -69,7 +76,8 @@ impl InputOptions {
     pub(crate) fn of(self, files: Vec<PathBuf>) -> Result<(Input, bool), Error> {
         let files = expand(files)?;
         let (rules, given) = self.routing.rules()?;
-        Ok((Input { files, rules, selection: self.selecting.into() }, given))
+        let threads = self.threads.map_or_else(Threads::default, |number| Threads(number.get()));
+        Ok((Input { files, rules, selection: self.selecting.into(), threads }, given))
     }
 }
 

@@ -60,8 +60,7 @@ impl Kept {
         let connections = asked_for.unwrap_or_default();
 
         // Paths that route rules ignore are requests all the same.
-        let everything =
-            Input { files: input.files.clone(), rules: Rules::default(), selection: Selection::default() };
+        let everything = Input { rules: Rules::default(), selection: Selection::default(), ..input.clone() };
         let mut calls = Calls { connections, ..Calls::default() };
         everything.replay(&mut calls, true)?;
         let Calls { connections, times, mut whole } = calls;

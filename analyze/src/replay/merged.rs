@@ -34,7 +34,10 @@ pub(super) fn replay(
         let mut reopened = None;
         let reader = match (index, EventReader::open_path(&file.path, file.columns)) {
             (0, _) => &mut file.reader,
-            (_, Ok(reader)) => reopened.insert(reader),
+            (_, Ok(mut reader)) => {
+                reader.decode_on(file.threads.0);
+                reopened.insert(reader)
+            }
             (_, Err(error)) => {
                 let pumped = Pumped { range: None, ended: false, damage: Some(damage(&error, 0)) };
                 summaries.push(summary(file, about, &Stats::default(), pumped));

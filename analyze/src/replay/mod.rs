@@ -3,7 +3,10 @@
 
 mod merged;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    thread::available_parallelism,
+};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use beyla_engine::{
@@ -34,12 +37,30 @@ pub struct Input {
     pub rules: Rules,
     /// Which requests count.
     pub selection: Selection,
+    /// How many threads replay them. No answer depends on it.
+    pub threads: Threads,
+}
+
+/// Threads of a replay: with one, the thread that pairs decodes too; more decode beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threads(pub usize);
+
+impl Threads {
+    /// Further ones would wait for the thread that pairs.
+    pub const MOST: usize = 4;
+}
+
+impl Default for Threads {
+    /// As many as the machine has cores, up to [`Self::MOST`].
+    fn default() -> Self {
+        Self(available_parallelism().map_or(1, usize::from).min(Self::MOST))
+    }
 }
 
 impl Input {
     /// Opens every file for pairing.
     pub fn captures(&self) -> Result<Vec<Capture>, Error> {
-        self.files.iter().map(|file| Capture::open(file)).collect()
+        self.files.iter().map(|file| Ok(Capture::open(file)?.replayed_by(self.threads))).collect()
     }
 
     /// Replays the files into a consumer of the requests that count, as [`replay_all`] does.
@@ -71,6 +92,7 @@ impl Input {
 pub struct Capture {
     path: PathBuf,
     columns: Projection,
+    threads: Threads,
     source: Source,
     reader: EventReader,
 }
@@ -105,10 +127,16 @@ impl Capture {
             Ok(reader) => {
                 let metadata = reader.metadata();
                 let source = Source { file, host: metadata.host.name.clone(), clock: metadata.clock() };
-                Ok(Self { path: path.to_owned(), columns, source, reader })
+                Ok(Self { path: path.to_owned(), columns, threads: Threads(1), source, reader })
             }
             Err(error) => Err(Error::File { file, error }),
         }
+    }
+
+    /// The same, for so many threads.
+    fn replayed_by(mut self, threads: Threads) -> Self {
+        self.reader.decode_on(threads.0);
+        Self { threads, ..self }
     }
 
     /// The file, as it was named.

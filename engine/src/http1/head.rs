@@ -38,6 +38,8 @@ pub(crate) struct RequestHead<'a> {
     pub(crate) target: &'a [u8],
     pub(crate) protocol: Protocol,
     pub(crate) fields: Fields<'a>,
+    /// Where it ends: after its blank line, if that was found.
+    pub(crate) end: Option<usize>,
 }
 
 /// A status line and the fields that matter.
@@ -45,6 +47,8 @@ pub(crate) struct RequestHead<'a> {
 pub(crate) struct ResponseHead<'a> {
     pub(crate) status: u16,
     pub(crate) fields: Fields<'a>,
+    /// Where it ends: after its blank line, if that was found.
+    pub(crate) end: Option<usize>,
 }
 
 /// The header fields that are used.
@@ -179,20 +183,20 @@ pub(crate) fn is_registered(method: &[u8]) -> bool {
     METHODS.contains(&method)
 }
 
-/// Reads a request head, or as many whole lines of it as `head` has. None when it is none.
-pub(crate) fn request(head: &[u8]) -> Option<RequestHead<'_>> {
-    let end = memchr(b'\n', head)?;
-    let (method, target, protocol) = request_line(&head[..end])?;
-    let fields = fields(&head[end + 1..])?;
-    Some(RequestHead { method, target, protocol, fields })
+/// Reads the request head that `bytes` begin with, or as many whole lines of it as there are. None when it is none.
+pub(crate) fn request(bytes: &[u8]) -> Option<RequestHead<'_>> {
+    let line = memchr(b'\n', bytes)?;
+    let (method, target, protocol) = request_line(&bytes[..line])?;
+    let (fields, end) = fields(bytes, line + 1)?;
+    Some(RequestHead { method, target, protocol, fields, end })
 }
 
-/// Reads a response head, or as many whole lines of it as `head` has. None when it is none.
-pub(crate) fn response(head: &[u8]) -> Option<ResponseHead<'_>> {
-    let end = memchr(b'\n', head)?;
-    let status = status_line(&head[..end])?;
-    let fields = fields(&head[end + 1..])?;
-    Some(ResponseHead { status, fields })
+/// Reads the response head that `bytes` begin with, or as many whole lines of it as there are. None when it is none.
+pub(crate) fn response(bytes: &[u8]) -> Option<ResponseHead<'_>> {
+    let line = memchr(b'\n', bytes)?;
+    let status = status_line(&bytes[..line])?;
+    let (fields, end) = fields(bytes, line + 1)?;
+    Some(ResponseHead { status, fields, end })
 }
 
 /// `method SP target SP HTTP/1.x`. Spaces within the target are kept: some servers take them.
@@ -226,25 +230,46 @@ fn status_line(line: &[u8]) -> Option<u16> {
     }
 }
 
-/// Reads header lines up to the blank line, or to the last whole one. None when a line is no field.
-fn fields(mut lines: &[u8]) -> Option<Fields<'_>> {
+/// Reads the header lines from `at` on, up to the blank line or to the last whole one, and says where the head ends. None
+/// when a line is no field.
+fn fields(bytes: &[u8], mut at: usize) -> Option<(Fields<'_>, Option<usize>)> {
     let mut fields = Fields::default();
-    while let Some(end) = memchr(b'\n', lines) {
-        let line = lines[..end].trim_ascii_end();
-        lines = &lines[end + 1..];
-        match line {
-            [] => break,
+    let mut over = false;
+    while let Some(length) = memchr(b'\n', &bytes[at..]) {
+        let rest = &bytes[at..];
+        at += length + 1;
+        match rest[..length].trim_ascii_end() {
+            // The head ends here, but for a line of nothing but blanks: its fields do.
+            [] if length <= usize::from(rest[0] == b'\r') => return Some((fields, Some(at))),
+            [] => over = true,
             // Continues the line before (obs-fold, RFC 9112 section 5.2): no field of its own.
             [b' ' | b'\t', ..] => {}
-            _ => fields.add(line)?,
+            _ if over => {}
+            line => fields.add(line, colon(rest).filter(|colon| *colon < line.len())?)?,
         }
     }
-    Some(fields)
+    Some((fields, None))
+}
+
+/// Where the first colon is. Names are short, so that nearly always it is in the first bytes.
+fn colon(bytes: &[u8]) -> Option<usize> {
+    const ONES: u128 = u128::from_ne_bytes([1; 16]);
+    const COLONS: u128 = u128::from_ne_bytes([b':'; 16]);
+    let Some((first, _)) = bytes.split_first_chunk() else { return memchr(b':', bytes) };
+    // The lowest byte of zero is where the subtraction first borrows.
+    let others = u128::from_le_bytes(*first) ^ COLONS;
+    match others.wrapping_sub(ONES) & !others & (ONES << 7) {
+        0 => memchr(b':', bytes),
+        found => Some(found.trailing_zeros() as usize / 8),
+    }
 }
 
 impl<'a> Fields<'a> {
-    fn add(&mut self, line: &'a [u8]) -> Option<()> {
-        let colon = memchr(b':', line).filter(|&colon| colon > 0)?;
+    /// Takes a line whose name ends at `colon`. None when there is no name.
+    fn add(&mut self, line: &'a [u8], colon: usize) -> Option<()> {
+        if colon == 0 {
+            return None;
+        }
         let (name, value) = (&line[..colon], || line[colon + 1..].trim_ascii_start());
         // The length of the name rules out nearly every field.
         match name.len() {

@@ -24,7 +24,7 @@ use crate::http2::frame::{PREFACE, begins_settings};
 use crate::stream::Call;
 use body::{Body, Progress};
 use early::Parked;
-use head::Framing;
+use head::{Framing, RequestHead, ResponseHead};
 
 /// Buffers above this size are not kept for the next message.
 const SPARE_CAPACITY: usize = 4096;
@@ -382,9 +382,9 @@ impl Pairing {
             reader.phase = Phase::Lost;
             return Continue(bytes);
         }
-        match head::end(bytes, 0) {
-            Some(end) => {
-                let flow = self.message(side, &bytes[..end], cx);
+        match Head::read(side, bytes) {
+            Some((head, end)) => {
+                let flow = self.message(side, &head, &bytes[..end], cx);
                 self.switch(flow, end, &bytes[end..], cx)?;
                 Continue(&bytes[end..])
             }
@@ -406,7 +406,10 @@ impl Pairing {
         cx.shared.memory += room;
         if let Some(end) = head::end(&reader.buffer, known.saturating_sub(2)) {
             let buffer = mem::take(&mut reader.buffer);
-            let flow = self.message(side, &buffer[..end], cx);
+            let flow = match Head::read(side, &buffer[..end]) {
+                Some((head, end)) => self.message(side, &head, &buffer[..end], cx),
+                None => self.message(side, &Head::Other, &buffer[..end], cx),
+            };
             let reader = self.reader(side);
             reader.buffer = buffer;
             reader.clear(cx.shared);
@@ -446,30 +449,51 @@ impl Pairing {
         flow
     }
 
-    /// Takes a complete head.
-    fn message(&mut self, side: Side, head: &[u8], cx: &mut Context<'_>) -> ControlFlow<()> {
-        let bytes = Some(head.len() as u64);
-        match side {
-            Side::Request => match head::request(head) {
-                Some(head) if !self.request.found || head::is_registered(head.method) => {
-                    let (phase, body) = match head.fields.framing() {
-                        Framing::Silent | Framing::Length(0) => (Phase::Head, Some(0)),
-                        Framing::Length(length) => (Phase::Body(Body::length(length)), None),
-                        Framing::Chunked => (Phase::Body(Body::chunked()), None),
-                        Framing::Coded | Framing::Invalid => (Phase::Seek, None),
-                    };
-                    self.ask(&head, bytes, body, cx);
-                    self.request.phase = phase;
-                    Continue(())
-                }
-                // Ciphertext may have a blank line like any other bytes.
-                _ => self.refuse(side, is_tls(head), cx),
-            },
-            Side::Response => match head::response(head) {
-                Some(head) => self.answer(&head, bytes, cx),
-                None => self.refuse(side, false, cx),
-            },
+    /// Takes a complete head, which consists of these bytes.
+    fn message(
+        &mut self,
+        side: Side,
+        head: &Head<'_>,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+    ) -> ControlFlow<()> {
+        let header = Some(bytes.len() as u64);
+        match head {
+            Head::Request(head) if !self.request.found || head::is_registered(head.method) => {
+                let (phase, body) = match head.fields.framing() {
+                    Framing::Silent | Framing::Length(0) => (Phase::Head, Some(0)),
+                    Framing::Length(length) => (Phase::Body(Body::length(length)), None),
+                    Framing::Chunked => (Phase::Body(Body::chunked()), None),
+                    Framing::Coded | Framing::Invalid => (Phase::Seek, None),
+                };
+                self.ask(head, header, body, cx);
+                self.request.phase = phase;
+                Continue(())
+            }
+            Head::Response(head) => self.answer(head, header, cx),
+            // Ciphertext may have a blank line like any other bytes.
+            Head::Request(_) | Head::Other => self.refuse(side, side == Side::Request && is_tls(bytes), cx),
         }
+    }
+}
+
+/// The head of a message, as it was read.
+enum Head<'a> {
+    Request(RequestHead<'a>),
+    Response(ResponseHead<'a>),
+    /// It is none.
+    Other,
+}
+
+impl<'a> Head<'a> {
+    /// Reads the head that `bytes` begin with, and says where it ends. None when it goes on behind them.
+    fn read(side: Side, bytes: &'a [u8]) -> Option<(Self, usize)> {
+        let read = match side {
+            Side::Request => head::request(bytes).map(|head| (head.end, Self::Request(head))),
+            Side::Response => head::response(bytes).map(|head| (head.end, Self::Response(head))),
+        };
+        let (end, head) = read.unwrap_or_else(|| (head::end(bytes, 0), Self::Other));
+        Some((head, end?))
     }
 }
 

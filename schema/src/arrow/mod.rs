@@ -2,6 +2,7 @@
 
 pub mod columns;
 pub mod events;
+mod read;
 pub mod requests;
 mod words;
 

@@ -3,14 +3,13 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use arrow::{
-    array::{
-        ArrayBuilder as _, ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray, UInt8Array,
-        UInt8Builder,
-    },
-    compute::cast,
+    array::{ArrayBuilder as _, ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray, UInt8Builder},
+    buffer::{NullBuffer, ScalarBuffer},
     datatypes::{DataType, UInt8Type},
     error::ArrowError,
 };
+
+use super::read::{column, is_null, nulls};
 
 /// The Arrow type of such a column.
 pub(super) fn data_type() -> DataType {
@@ -53,9 +52,10 @@ impl<T: Copy> WordsBuilder<T> {
     }
 }
 
-/// One column of a batch, its dictionary translated once.
+/// One column of a batch, its dictionary translated once. Empty when it has no values.
 pub(super) struct Words<T> {
-    keys: Option<UInt8Array>,
+    keys: ScalarBuffer<u8>,
+    nulls: Option<NullBuffer>,
     values: Vec<Option<T>>,
 }
 
@@ -66,14 +66,14 @@ impl<T: Copy> Words<T> {
         name: &str,
         from_name: fn(&str) -> Option<T>,
     ) -> Result<Self, ArrowError> {
-        let Some(column) = batch.column_by_name(name) else {
-            return Ok(Self { keys: None, values: Vec::new() });
+        let Some(column) = column(batch, name, &data_type())? else {
+            return Ok(Self { keys: Vec::new().into(), nulls: None, values: Vec::new() });
         };
-        let column = cast(column, &data_type())?;
         let dictionary = column.as_dictionary::<UInt8Type>();
         let words = dictionary.values().as_string::<i32>();
         Ok(Self {
-            keys: Some(dictionary.keys().clone()),
+            keys: dictionary.keys().values().clone(),
+            nulls: nulls(dictionary.keys()),
             values: words.iter().map(|word| word.and_then(from_name)).collect(),
         })
     }
@@ -81,8 +81,7 @@ impl<T: Copy> Words<T> {
     /// The value in `row`: None when null, or a word we do not know.
     #[inline]
     pub(super) fn get(&self, row: usize) -> Option<T> {
-        use arrow::array::Array;
-        let keys = self.keys.as_ref().filter(|keys| keys.is_valid(row))?;
-        self.values.get(usize::from(keys.value(row))).copied().flatten()
+        let key = self.keys.get(row).filter(|_| !is_null(self.nulls.as_ref(), row))?;
+        self.values.get(usize::from(*key)).copied().flatten()
     }
 }

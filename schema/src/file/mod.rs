@@ -4,8 +4,10 @@
 //! [`EventWriter`] writes such a file; [`JournaledWriter`] writes one that can be read at any moment, whatever
 //! becomes of its writer; [`EventReader`] reads both, and a [`Follower`] what is added to it.
 
+mod decoder;
 mod follow;
 mod footer;
+mod input;
 mod journal;
 mod journaled;
 mod layout;
@@ -16,6 +18,7 @@ mod record;
 mod writer;
 
 pub use follow::{Follower, Progress};
+pub use input::ReadAt;
 pub use journaled::JournaledWriter;
 pub use layout::{ColumnSize, Layout};
 pub use metadata::{

@@ -10,20 +10,19 @@ use std::{
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use parquet::{
-    arrow::{
-        ProjectionMask,
-        arrow_reader::{
-            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-            ParquetRecordBatchReaderBuilder,
-        },
-    },
+    arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
     errors::ParquetError,
-    file::{metadata::FileMetaData, reader::ChunkReader},
+    file::{
+        metadata::FileMetaData,
+        reader::{ChunkReader as _, Length as _},
+    },
 };
 
 use super::{
-    Error, Layout, METADATA_KEY, Metadata, Names,
+    Error, Layout, METADATA_KEY, Metadata, Names, ReadAt,
+    decoder::{BATCH_ROWS, Decoder, Source},
     footer::{self, MAGIC},
+    input::Input,
     journal::{self, Place, Tail},
     record,
 };
@@ -63,14 +62,11 @@ pub struct EventReader {
     metadata: Metadata,
     rows: u64,
     next_row: u64,
-    groups: Option<ParquetRecordBatchReader>,
+    groups: Option<Decoder>,
     journal: Option<JournalReader>,
     unfinished: bool,
     layout: Layout,
 }
-
-/// Rows decoded at a time: enough to amortise the work per batch, few enough to stay in the cache.
-const BATCH_ROWS: usize = 8 * 1024;
 
 /// Payload bytes of a batch made of journalled events.
 const BATCH_BYTES: usize = 8 << 20;
@@ -80,15 +76,11 @@ const ATTEMPTS: usize = 10;
 
 impl EventReader {
     /// Opens a finished file: reads its metadata and prepares to decode the columns of `projection`.
-    pub fn open<R: ChunkReader + 'static>(input: R, projection: Projection) -> Result<Self, Error> {
-        Self::open_from(input, projection, 0)
+    pub fn open(input: impl ReadAt, projection: Projection) -> Result<Self, Error> {
+        Self::open_from(Input::new(input), projection, 0)
     }
 
-    fn open_from<R: ChunkReader + 'static>(
-        input: R,
-        projection: Projection,
-        first: u64,
-    ) -> Result<Self, Error> {
+    fn open_from(input: Input, projection: Projection, first: u64) -> Result<Self, Error> {
         let length = input.len();
         let begins = length >= 4 && input.get_bytes(0, 4)? == MAGIC;
         let ends = length >= 12 && input.get_bytes(length - 4, 4)? == MAGIC;
@@ -97,12 +89,12 @@ impl EventReader {
             (true, false) => return Err(Error::Truncated),
             (true, true) => {}
         }
-        let builder = catch_unwind(AssertUnwindSafe(|| ParquetRecordBatchReaderBuilder::try_new(input)))
-            .map_err(|_| Error::Damaged { row: 0 })??;
-        let file = builder.metadata().file_metadata();
+        let load = || ArrowReaderMetadata::load(&input, ArrowReaderOptions::new());
+        let found = catch_unwind(AssertUnwindSafe(load)).map_err(|_| Error::Damaged { row: 0 })??;
+        let file = found.metadata().file_metadata();
         let (metadata, rows) = (metadata_of(file)?, rows_of(file));
-        let layout = Layout::of(builder.metadata());
-        let groups = Some(groups(builder, projection, first)?);
+        let layout = Layout::of(found.metadata());
+        let groups = Some(groups(input, found, projection, first)?);
         Ok(Self { metadata, rows, next_row: first, groups, journal: None, unfinished: false, layout })
     }
 
@@ -118,7 +110,7 @@ impl EventReader {
         let names = Names::of(path);
         for _ in 0..ATTEMPTS {
             if !names.unfinished() {
-                return Self::open_from(File::open(&names.path)?, projection, first);
+                return Self::open_from(Input::new(File::open(&names.path)?), projection, first);
             }
             if let Some(reader) = Self::open_unfinished(&names, projection, first)? {
                 return Ok(reader);
@@ -190,13 +182,18 @@ impl EventReader {
         self.metadata = metadata_of(found.file_metadata())?;
         self.rows = rows_of(found.file_metadata());
         self.layout = Layout::of(&found);
-        let builder = catch_unwind(AssertUnwindSafe(|| {
-            let metadata = ArrowReaderMetadata::try_new(Arc::new(found), ArrowReaderOptions::new())?;
-            Ok::<_, ParquetError>(ParquetRecordBatchReaderBuilder::new_with_metadata(partial, metadata))
-        }));
-        let builder = builder.map_err(|_| Error::Damaged { row: 0 })??;
-        self.groups = Some(groups(builder, projection, first)?);
+        let load = || ArrowReaderMetadata::try_new(Arc::new(found), ArrowReaderOptions::new());
+        let found = catch_unwind(AssertUnwindSafe(load)).map_err(|_| Error::Damaged { row: 0 })??;
+        self.groups = Some(groups(Input::new(partial), found, projection, first)?);
         Ok(())
+    }
+
+    /// Decodes on so many threads beside the one that takes the batches, if that is more than one. To be said before the first
+    /// batch. Batches are the same, whatever the number.
+    pub fn decode_on(&mut self, threads: usize) {
+        if let Some(groups) = &mut self.groups {
+            groups.share(threads);
+        }
     }
 
     /// What the file says about itself; of an unfinished one, what was known when it was begun.
@@ -231,7 +228,6 @@ impl EventReader {
 
     /// The columns of the batches.
     pub fn schema(&self) -> SchemaRef {
-        use arrow::array::RecordBatchReader as _;
         match (&self.groups, &self.journal) {
             (Some(groups), _) => groups.schema(),
             (None, Some(journal)) => Arc::clone(&journal.schema),
@@ -243,7 +239,7 @@ impl EventReader {
     pub fn next_record_batch(&mut self) -> Result<Option<RecordBatch>, Error> {
         // The decoders of the Parquet library index out of bounds on some damaged pages. The reader is not
         // used again after an error, so its state does not matter.
-        let batch = catch_unwind(AssertUnwindSafe(|| self.groups.as_mut().and_then(Iterator::next)))
+        let batch = catch_unwind(AssertUnwindSafe(|| self.groups.as_mut().and_then(Decoder::next)))
             .map_err(|_| Error::Damaged { row: self.next_row })?;
         let batch = match (batch, &mut self.journal) {
             (Some(batch), _) => Some(batch.map_err(ParquetError::from)?),
@@ -258,16 +254,22 @@ impl EventReader {
     pub fn next_batch(&mut self, mut each: impl FnMut(&Event<'_>)) -> Result<Option<usize>, Error> {
         let first = self.next_row;
         let Some(batch) = self.next_record_batch()? else { return Ok(None) };
-        let batch = EventBatch::new(&batch)?;
-        for row in 0..batch.rows() {
-            match batch.event(row) {
-                Ok(Some(event)) => each(&event),
-                Ok(None) => {}
-                Err(reason) => return Err(Error::Row { row: first + row as u64, reason }),
-            }
-        }
-        Ok(Some(batch.rows()))
+        events(&batch, first, &mut each).map(Some)
     }
+}
+
+/// Hands out the events of a batch whose first row is number `first`, and returns how many rows it has. It is compiled once,
+/// whoever takes them.
+fn events(batch: &RecordBatch, first: u64, each: &mut dyn FnMut(&Event<'_>)) -> Result<usize, Error> {
+    let batch = EventBatch::new(batch)?;
+    for row in 0..batch.rows() {
+        match batch.event(row) {
+            Ok(Some(event)) => each(&event),
+            Ok(None) => {}
+            Err(reason) => return Err(Error::Row { row: first + row as u64, reason }),
+        }
+    }
+    Ok(batch.rows())
 }
 
 /// Makes batches of journalled events.
@@ -351,20 +353,20 @@ fn rows_of(file: &FileMetaData) -> u64 {
     u64::try_from(file.num_rows()).unwrap_or(0)
 }
 
-fn groups<R: ChunkReader + 'static>(
-    builder: ParquetRecordBatchReaderBuilder<R>,
+fn groups(
+    input: Input,
+    metadata: ArrowReaderMetadata,
     projection: Projection,
     first: u64,
-) -> Result<ParquetRecordBatchReader, Error> {
-    let columns = builder.metadata().file_metadata().schema_descr();
+) -> Result<Decoder, Error> {
+    let columns = metadata.metadata().file_metadata().schema_descr().columns();
     for field in schema().fields().iter().filter(|field| !field.is_nullable()) {
-        if !columns.columns().iter().any(|column| column.name() == field.name()) {
+        if !columns.iter().any(|column| column.name() == field.name()) {
             return Err(Error::MissingColumn(field.name().clone()));
         }
     }
-    let indices = columns.columns().iter().enumerate().filter(|(_, column)| projection.has(column.name()));
-    let mask = ProjectionMask::leaves(columns, indices.map(|(index, _)| index));
-    let builder = builder.with_projection(mask).with_batch_size(BATCH_ROWS);
-    let skipped = usize::try_from(first).unwrap_or(usize::MAX);
-    Ok(if skipped == 0 { builder } else { builder.with_offset(skipped) }.build()?)
+    let wanted = columns.iter().enumerate().filter(|(_, column)| projection.has(column.name()));
+    let columns = wanted.map(|(number, _)| number).collect();
+    let first = usize::try_from(first).unwrap_or(usize::MAX);
+    Ok(Decoder::new(Source { input, metadata, columns, first })?)
 }

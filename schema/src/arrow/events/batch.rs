@@ -3,15 +3,17 @@
 use std::net::{IpAddr, SocketAddr};
 
 use arrow::{
-    array::{Array, AsArray, BinaryArray, BooleanArray, PrimitiveArray, RecordBatch, StringArray},
-    compute::cast,
-    datatypes::{ArrowPrimitiveType, DataType, TimestampNanosecondType, UInt16Type, UInt32Type, UInt64Type},
+    array::RecordBatch,
+    datatypes::{TimestampNanosecondType, UInt16Type, UInt32Type, UInt64Type},
     error::ArrowError,
 };
 
 use super::Kind;
 use crate::{
-    arrow::words::Words,
+    arrow::{
+        read::{Bytes, Flags, Numbers, Texts},
+        words::Words,
+    },
     event::{
         Body, Call, Change, Close, Data, Direction, Endpoint, Event, Listen, Loss, Open, Origin, Process,
         Source, Transport,
@@ -24,80 +26,40 @@ use crate::{
 pub struct EventBatch {
     rows: usize,
     kind: Words<Kind>,
-    ts_ns: Column<UInt64Type>,
-    cpu: Column<UInt16Type>,
-    seq: Column<UInt64Type>,
-    pid: Column<UInt32Type>,
-    tid: Column<UInt32Type>,
-    connection: Column<UInt64Type>,
-    action: Option<StringArray>,
+    ts_ns: Numbers<UInt64Type>,
+    cpu: Numbers<UInt16Type>,
+    seq: Numbers<UInt64Type>,
+    pid: Numbers<UInt32Type>,
+    tid: Numbers<UInt32Type>,
+    connection: Numbers<UInt64Type>,
+    action: Texts,
     direction: Words<Direction>,
     source: Words<Source>,
     call: Words<Call>,
-    position: Column<UInt64Type>,
-    ready_ns: Column<UInt64Type>,
-    goroutine: Column<UInt64Type>,
-    length: Column<UInt32Type>,
-    payload: Option<BinaryArray>,
-    tail: Option<BinaryArray>,
+    position: Numbers<UInt64Type>,
+    ready_ns: Numbers<UInt64Type>,
+    goroutine: Numbers<UInt64Type>,
+    length: Numbers<UInt32Type>,
+    payload: Bytes,
+    tail: Bytes,
     transport: Words<Transport>,
-    local_address: Option<StringArray>,
-    local_port: Column<UInt16Type>,
-    remote_address: Option<StringArray>,
-    remote_port: Column<UInt16Type>,
-    received: Column<UInt64Type>,
-    sent: Column<UInt64Type>,
-    parent: Column<UInt32Type>,
-    executable: Option<StringArray>,
-    service: Option<StringArray>,
-    started: Column<TimestampNanosecondType>,
-    command_line: Option<StringArray>,
-    cgroup: Option<StringArray>,
-    container: Option<StringArray>,
-    runtime: Option<StringArray>,
-    cause: Option<StringArray>,
-    count: Column<UInt64Type>,
-    carried: Option<BooleanArray>,
-}
-
-/// A numeric column that may be absent.
-struct Column<T: ArrowPrimitiveType>(Option<PrimitiveArray<T>>);
-
-impl<T: ArrowPrimitiveType> Column<T> {
-    fn read(batch: &RecordBatch, name: &str) -> Result<Self, ArrowError> {
-        let column = batch.column_by_name(name).map(|column| cast(column, &T::DATA_TYPE)).transpose()?;
-        Ok(Self(column.map(|column| column.as_primitive::<T>().clone())))
-    }
-
-    #[inline]
-    fn get(&self, row: usize) -> Option<T::Native> {
-        self.0.as_ref().filter(|column| column.is_valid(row)).map(|column| column.value(row))
-    }
-}
-
-fn texts(batch: &RecordBatch, name: &str) -> Result<Option<StringArray>, ArrowError> {
-    let column = batch.column_by_name(name).map(|column| cast(column, &DataType::Utf8)).transpose()?;
-    Ok(column.map(|column| column.as_string::<i32>().clone()))
-}
-
-fn binaries(batch: &RecordBatch, name: &str) -> Result<Option<BinaryArray>, ArrowError> {
-    let column = batch.column_by_name(name).map(|column| cast(column, &DataType::Binary)).transpose()?;
-    Ok(column.map(|column| column.as_binary::<i32>().clone()))
-}
-
-fn flags(batch: &RecordBatch, name: &str) -> Result<Option<BooleanArray>, ArrowError> {
-    let column = batch.column_by_name(name).map(|column| cast(column, &DataType::Boolean)).transpose()?;
-    Ok(column.map(|column| column.as_boolean().clone()))
-}
-
-#[inline]
-fn text(column: Option<&StringArray>, row: usize) -> Option<&str> {
-    column.filter(|column| column.is_valid(row)).map(|column| column.value(row))
-}
-
-#[inline]
-fn bytes(column: Option<&BinaryArray>, row: usize) -> &[u8] {
-    column.filter(|column| column.is_valid(row)).map_or(&[], |column| column.value(row))
+    local_address: Texts,
+    local_port: Numbers<UInt16Type>,
+    remote_address: Texts,
+    remote_port: Numbers<UInt16Type>,
+    received: Numbers<UInt64Type>,
+    sent: Numbers<UInt64Type>,
+    parent: Numbers<UInt32Type>,
+    executable: Texts,
+    service: Texts,
+    started: Numbers<TimestampNanosecondType>,
+    command_line: Texts,
+    cgroup: Texts,
+    container: Texts,
+    runtime: Texts,
+    cause: Texts,
+    count: Numbers<UInt64Type>,
+    carried: Flags,
 }
 
 impl EventBatch {
@@ -107,40 +69,40 @@ impl EventBatch {
         Ok(Self {
             rows: batch.num_rows(),
             kind: Words::read(batch, "kind", Kind::from_name)?,
-            ts_ns: Column::read(batch, "ts_ns")?,
-            cpu: Column::read(batch, "cpu")?,
-            seq: Column::read(batch, "seq")?,
-            pid: Column::read(batch, "pid")?,
-            tid: Column::read(batch, "tid")?,
-            connection: Column::read(batch, "connection")?,
-            action: texts(batch, "action")?,
+            ts_ns: Numbers::read(batch, "ts_ns")?,
+            cpu: Numbers::read(batch, "cpu")?,
+            seq: Numbers::read(batch, "seq")?,
+            pid: Numbers::read(batch, "pid")?,
+            tid: Numbers::read(batch, "tid")?,
+            connection: Numbers::read(batch, "connection")?,
+            action: Texts::read(batch, "action")?,
             direction: Words::read(batch, "direction", Direction::from_name)?,
             source: Words::read(batch, "source", Source::from_name)?,
             call: Words::read(batch, "call", Call::from_name)?,
-            position: Column::read(batch, "position")?,
-            ready_ns: Column::read(batch, "ready_ns")?,
-            goroutine: Column::read(batch, "goroutine")?,
-            length: Column::read(batch, "length")?,
-            payload: binaries(batch, "payload")?,
-            tail: binaries(batch, "tail")?,
+            position: Numbers::read(batch, "position")?,
+            ready_ns: Numbers::read(batch, "ready_ns")?,
+            goroutine: Numbers::read(batch, "goroutine")?,
+            length: Numbers::read(batch, "length")?,
+            payload: Bytes::read(batch, "payload")?,
+            tail: Bytes::read(batch, "tail")?,
             transport: Words::read(batch, "transport", Transport::from_name)?,
-            local_address: texts(batch, "local_address")?,
-            local_port: Column::read(batch, "local_port")?,
-            remote_address: texts(batch, "remote_address")?,
-            remote_port: Column::read(batch, "remote_port")?,
-            received: Column::read(batch, "received")?,
-            sent: Column::read(batch, "sent")?,
-            parent: Column::read(batch, "parent")?,
-            executable: texts(batch, "executable")?,
-            service: texts(batch, "service")?,
-            started: Column::read(batch, "started")?,
-            command_line: texts(batch, "command_line")?,
-            cgroup: texts(batch, "cgroup")?,
-            container: texts(batch, "container")?,
-            runtime: texts(batch, "runtime")?,
-            cause: texts(batch, "cause")?,
-            count: Column::read(batch, "count")?,
-            carried: flags(batch, "carried")?,
+            local_address: Texts::read(batch, "local_address")?,
+            local_port: Numbers::read(batch, "local_port")?,
+            remote_address: Texts::read(batch, "remote_address")?,
+            remote_port: Numbers::read(batch, "remote_port")?,
+            received: Numbers::read(batch, "received")?,
+            sent: Numbers::read(batch, "sent")?,
+            parent: Numbers::read(batch, "parent")?,
+            executable: Texts::read(batch, "executable")?,
+            service: Texts::read(batch, "service")?,
+            started: Numbers::read(batch, "started")?,
+            command_line: Texts::read(batch, "command_line")?,
+            cgroup: Texts::read(batch, "cgroup")?,
+            container: Texts::read(batch, "container")?,
+            runtime: Texts::read(batch, "runtime")?,
+            cause: Texts::read(batch, "cause")?,
+            count: Numbers::read(batch, "count")?,
+            carried: Flags::read(batch, "carried")?,
         })
     }
 
@@ -157,14 +119,14 @@ impl EventBatch {
         let body = match kind {
             Kind::Data => Body::Data(self.data(row)?),
             Kind::Open => Body::Open(Open {
-                origin: self.action(row).and_then(Origin::from_name).ok_or("open row without origin")?,
+                origin: self.action.get(row).and_then(Origin::from_name).ok_or("open row without origin")?,
                 transport: self.transport(row),
-                local: self.endpoint(self.local_address.as_ref(), &self.local_port, row)?,
-                remote: self.endpoint(self.remote_address.as_ref(), &self.remote_port, row)?,
+                local: self.endpoint(&self.local_address, &self.local_port, row)?,
+                remote: self.endpoint(&self.remote_address, &self.remote_port, row)?,
             }),
             Kind::Listen => Body::Listen(Listen {
                 transport: self.transport(row),
-                address: self.endpoint(self.local_address.as_ref(), &self.local_port, row)?,
+                address: self.endpoint(&self.local_address, &self.local_port, row)?,
             }),
             Kind::Close => Body::Close(Close {
                 direction: self.direction.get(row),
@@ -172,22 +134,22 @@ impl EventBatch {
                 sent: self.sent.get(row).unwrap_or(0),
             }),
             Kind::Process => Body::Process(Process {
-                change: self.action(row).and_then(Change::from_name),
+                change: self.action.get(row).and_then(Change::from_name),
                 parent: self.parent.get(row).unwrap_or(0),
                 started_ns: self.started.get(row),
-                executable: text(self.executable.as_ref(), row).unwrap_or(""),
-                command_line: text(self.command_line.as_ref(), row).unwrap_or(""),
-                cgroup: text(self.cgroup.as_ref(), row).unwrap_or(""),
-                container: text(self.container.as_ref(), row).unwrap_or(""),
-                runtime: text(self.runtime.as_ref(), row).unwrap_or(""),
-                service: text(self.service.as_ref(), row).unwrap_or(""),
+                executable: self.executable.get(row).unwrap_or(""),
+                command_line: self.command_line.get(row).unwrap_or(""),
+                cgroup: self.cgroup.get(row).unwrap_or(""),
+                container: self.container.get(row).unwrap_or(""),
+                runtime: self.runtime.get(row).unwrap_or(""),
+                service: self.service.get(row).unwrap_or(""),
             }),
             Kind::Loss => Body::Loss(Loss {
-                cause: text(self.cause.as_ref(), row).ok_or("loss row without cause")?,
+                cause: self.cause.get(row).ok_or("loss row without cause")?,
                 count: self.count.get(row).ok_or("loss row without count")?,
             }),
             Kind::Seen => Body::Seen(self.count.get(row).ok_or("seen row without count")?),
-            Kind::End => Body::End(self.action(row).ok_or("end row without reason")?),
+            Kind::End => Body::End(self.action.get(row).ok_or("end row without reason")?),
         };
         Ok(Some(Event {
             ts_ns: self.ts_ns.get(row).ok_or("row without ts_ns")?,
@@ -196,13 +158,9 @@ impl EventBatch {
             pid: self.pid.get(row).unwrap_or(0),
             tid: self.tid.get(row).unwrap_or(0),
             connection: self.connection.get(row).unwrap_or(0),
-            carried: self.carried.as_ref().is_some_and(|carried| carried.is_valid(row) && carried.value(row)),
+            carried: self.carried.get(row),
             body,
         }))
-    }
-
-    fn action(&self, row: usize) -> Option<&str> {
-        text(self.action.as_ref(), row)
     }
 
     fn data(&self, row: usize) -> Result<Data<'_>, &'static str> {
@@ -214,8 +172,8 @@ impl EventBatch {
             ready_ns: self.ready_ns.get(row),
             goroutine: self.goroutine.get(row).unwrap_or(0),
             length: self.length.get(row).ok_or("data row without length")?,
-            payload: bytes(self.payload.as_ref(), row),
-            tail: bytes(self.tail.as_ref(), row),
+            payload: self.payload.get(row),
+            tail: self.tail.get(row),
         };
         if data.payload.len() + data.tail.len() > data.length as usize {
             return Err("data row with more bytes than its length");
@@ -233,11 +191,11 @@ impl EventBatch {
 
     fn endpoint<'a>(
         &self,
-        addresses: Option<&'a StringArray>,
-        ports: &Column<UInt16Type>,
+        addresses: &'a Texts,
+        ports: &Numbers<UInt16Type>,
         row: usize,
     ) -> Result<Endpoint<'a>, &'static str> {
-        let text = text(addresses, row);
+        let text = addresses.get(row);
         if self.transport(row) == Transport::Unix {
             return Ok(Endpoint::Unix(text.unwrap_or("")));
         }

@@ -134,6 +134,22 @@ fn limits_and_projections_reach_the_replay() {
 }
 
 #[test]
+fn exports_are_tables_under_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    shop(folder.path(), "run.parquet");
+    let export = ["export", "run.parquet", "--to", "parquet", "-o", "requests.parquet"];
+    assert_eq!(run(folder.path(), &export).code, 0);
+    let query = |table: &str| {
+        let query =
+            format!("select path, status, count(*) as n from {table} group by path, status order by path");
+        stdout(folder.path(), &["run.parquet", "--sql", &query, "--format", "csv"])
+    };
+    let exported = query("'requests.parquet'");
+    assert!(exported.lines().count() > 3, "{exported}");
+    assert_eq!(exported, query("requests"));
+}
+
+#[test]
 fn a_bad_query_is_one_line_and_status_2() {
     let folder = tempfile::tempdir().unwrap();
     shop(folder.path(), "run.parquet");

@@ -26,10 +26,16 @@ struct Prompt {
 impl Prompt {
     /// Of `file` in `folder`. None where there is no `script`.
     fn open(folder: &Path, file: &str) -> Option<Self> {
-        let command = format!("{} {file} --sql", env!("CARGO_BIN_EXE_beyla-analyze"));
+        // The status that `script` itself ends with may be none at all when the terminal is closed before the command has
+        // ended. Ctrl-C is for the prompt, not for the shell around it.
+        let command = format!(
+            "trap : INT; {} {file} --sql; echo \"left with $?.\"",
+            env!("CARGO_BIN_EXE_beyla-analyze")
+        );
         let child = Command::new("script")
-            .args(["-qfec", &command, "/dev/null"])
+            .args(["-qfc", &command, "/dev/null"])
             .current_dir(folder)
+            .env("SHELL", "/bin/sh")
             .env("TERM", "xterm")
             .env("NO_COLOR", "1")
             .env("XDG_STATE_HOME", folder)
@@ -83,23 +89,19 @@ impl Prompt {
     }
 
     /// Leaves, which takes but a moment.
-    fn leave(mut self) {
+    fn leave(&mut self) {
         self.keys("\\q\n");
         let began = Instant::now();
-        let status = loop {
-            match self.child.try_wait().unwrap() {
-                None if began.elapsed() < Duration::from_secs(20) => thread::sleep(Duration::from_millis(20)),
-                status => break status,
-            }
-        };
-        let success = status.is_some_and(|status| status.success());
-        if status.is_none() {
-            // Without its terminal the prompt ends too.
-            self.child.kill().unwrap();
-            self.child.wait().unwrap();
-        }
-        let shown = self.shown.lock().unwrap();
-        assert!(success, "{status:?} {:?}", String::from_utf8_lossy(&shown[self.read..]));
+        self.wait("left with 0.");
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    }
+}
+
+impl Drop for Prompt {
+    /// Without its terminal the prompt ends too.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

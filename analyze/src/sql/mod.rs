@@ -97,7 +97,8 @@ impl Session {
             .with_config(config)
             .with_runtime_env(memory.build_arc()?)
             .with_physical_optimizer_rule(Arc::new(yielding::YieldingJoins));
-        let context = SessionContext::new_with_state(state.build());
+        // Exports, and whatever else is Parquet, can be asked by their names in quotes.
+        let context = SessionContext::new_with_state(state.build()).enable_url_table();
         functions::register(&context, &input.rules);
         let events: Arc<dyn TableProvider> = if no_files {
             MadeTable::new(UnfinishedEvents(Arc::clone(&input)))

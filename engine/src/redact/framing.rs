@@ -412,12 +412,15 @@ impl Framer {
         let any_method = trust == Trust::Boundary && sure;
         let line = if known == 0 { bytes } else { probe };
         let good = if memchr(b'\n', line).is_some() {
-            let request = if trust == Trust::Boundary {
-                head::may_be_request(line)
-            } else {
-                head::begins_request_line(line)
+            let request = || {
+                if trust == Trust::Boundary {
+                    head::may_be_request(line)
+                } else {
+                    head::begins_request_line(line)
+                }
             };
-            return if request || status(line) { Verdict::Begins } else { Verdict::Not };
+            // A status line is told by its first bytes.
+            return if status(line) || request() { Verdict::Begins } else { Verdict::Not };
         } else if strict && trust == Trust::Unknown {
             false
         } else if any_method {
@@ -479,7 +482,7 @@ impl Framer {
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         match self.phase {
             Phase::Line { first: true } => {
-                if head::request(line).is_none() && head::response(line).is_none() {
+                if head::response(line).is_none() && head::request(line).is_none() {
                     return None;
                 }
                 self.spoken = true;

@@ -308,9 +308,11 @@ fn text(column: &mut StringBuilder, rows: usize) -> ArrayRef {
     Arc::new(column.finish())
 }
 
+/// Bytes are most of what is collected: there is room for as many in the next batch, which would else be copied as it grows.
 fn bytes(column: &mut BinaryBuilder, rows: usize) -> ArrayRef {
     column.append_nulls(rows - column.len());
-    Arc::new(column.finish())
+    let next = BinaryBuilder::with_capacity(rows, column.values_slice().len());
+    Arc::new(std::mem::replace(column, next).finish())
 }
 
 fn flag(column: &mut BooleanBuilder, rows: usize) -> ArrayRef {

@@ -249,6 +249,7 @@ fn the_report_tells_what_the_capture_itself_cost() {
     let path = folder.path();
     let cost = Cost {
         programs: vec![ProgramCost { name: "sock_send_length".into(), runs: 10, run_ns: 4_000 }],
+        measured_events: None,
         cpu_ns: 12_000,
         memory_bytes: 23_400_000,
         written_bytes: 1_200,

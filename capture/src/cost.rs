@@ -6,7 +6,7 @@ use aya::sys::{Stats, enable_stats};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 
-/// Has the kernel measure its programs as long as it lives. None where that is not allowed (CAP_SYS_ADMIN).
+/// Has the kernel measure its programs, of all of the machine, as long as it lives. None where that is not allowed (CAP_SYS_ADMIN).
 pub struct Meter(Option<OwnedFd>);
 
 impl Meter {

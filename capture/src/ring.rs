@@ -24,7 +24,9 @@ use beyla_schema::{
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 
 use crate::{
-    convert, host,
+    convert,
+    cost::Meter,
+    host,
     order::{Batch, RECORDER, Row, RowKind},
     probe::{Attached, CounterMap},
     target::{Facts, Found, FoundSocket, Tracker},
@@ -43,6 +45,10 @@ const IDLE: Duration = Duration::from_millis(20);
 
 const LOSS_INTERVAL_NS: u64 = 1_000_000_000;
 
+/// So many events tell what the kernel programs cost. Measuring takes a good part of what is measured, of other processes' calls
+/// too, so it ends then.
+const MEASURED_EVENTS: u64 = 10_000;
+
 /// How the capture is going, for whoever wants to watch.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -54,8 +60,17 @@ pub struct Progress {
     pub kept: AtomicU64,
     /// Losses of any cause.
     pub lost: AtomicU64,
-    /// What the kernel programs cost, once they are detached.
-    pub programs: OnceLock<Vec<ProgramCost>>,
+    /// What the kernel programs cost, once that is known.
+    pub measured: OnceLock<Measured>,
+}
+
+/// What the kernel programs cost.
+#[derive(Debug)]
+pub struct Measured {
+    /// Each of them.
+    pub programs: Vec<ProgramCost>,
+    /// Events made meanwhile.
+    pub events: u64,
 }
 
 /// Tells the reader to detach, drain and end, and why.
@@ -73,6 +88,8 @@ impl Stop {
 pub struct Reader {
     /// Detached before the last drain.
     pub attached: Attached,
+    /// Measures them at the beginning.
+    pub meter: Meter,
     /// Records.
     pub events: RingBuf<MapData>,
     /// `wire::Counters` of each CPU.
@@ -94,6 +111,7 @@ impl Reader {
         let mut bell = Bell::new(&self.events);
         let mut rows = Rows::default();
         let mut attached = Some(self.attached);
+        let mut meter = Some(self.meter);
         let mut batch = Batch::default();
         let mut sampled_ns = 0;
         let (mut skipped, mut undecoded) = (0, 0);
@@ -113,7 +131,7 @@ impl Reader {
                 && let Some(attached) = attached.take()
             {
                 skipped = attached.skipped_runs().unwrap_or(skipped);
-                let _ = self.progress.programs.set(attached.costs());
+                measure(&attached, sum(&self.counters).made, &self.progress);
                 self.tracker.release();
             }
             let drained_ns = host::monotonic_ns();
@@ -161,6 +179,13 @@ impl Reader {
                     skipped = attached.skipped_runs().unwrap_or(skipped);
                 }
                 let counters = sum(&self.counters);
+                if let Some(attached) = &attached
+                    && counters.made >= MEASURED_EVENTS
+                    && meter.is_some()
+                {
+                    measure(attached, counters.made, &self.progress);
+                    meter = None;
+                }
                 // Numbers are given out before their records are delivered.
                 let missing = counters.made.saturating_sub(counters.lost() + numbered);
                 let unaccounted = if finished.is_some() { missing } else { 0 };
@@ -294,6 +319,11 @@ fn process_row(process: &wire::Process, facts: Facts) -> Row {
     let wire::Head { ts_ns, cpu, seq, pid, .. } = process.head;
     let change = convert::numbered(Change::ALL, |change| change as u8, process.change);
     Row { ts_ns, cpu, seq, pid, kind: RowKind::Process(change, process.parent, facts) }
+}
+
+/// Keeps what the programs have cost during so many events. The first time counts.
+fn measure(attached: &Attached, events: u64, progress: &Progress) {
+    let _ = progress.measured.set(Measured { programs: attached.costs(), events });
 }
 
 /// What the programs counted on all CPUs.

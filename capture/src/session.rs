@@ -224,7 +224,6 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
         loader,
         cpu_before_ns: cost::cpu_ns(loader),
         progress: Arc::new(Progress::default()),
-        _meter: meter,
     };
     if !options.quiet {
         for note in &attached.notes {
@@ -254,8 +253,15 @@ fn begin(options: &Options, line: &Line) -> Result<Recording, Error> {
     let (sender, batches) = sync_channel(ring::CHANNEL);
     let (limit_reached, limit) = oneshot::channel();
     let limits = options.limits;
-    let reader =
-        Reader { attached, events, counters, tracker, batches: sender, progress: Arc::clone(&progress) };
+    let reader = Reader {
+        attached,
+        meter,
+        events,
+        counters,
+        tracker,
+        batches: sender,
+        progress: Arc::clone(&progress),
+    };
     let reader = thread::Builder::new().name("ring".to_owned()).spawn({
         let stop = Arc::clone(&stop);
         move || reader.run(&stop)
@@ -405,12 +411,12 @@ struct Facts {
     loader: u32,
     cpu_before_ns: u64,
     progress: Arc<Progress>,
-    _meter: Meter,
 }
 
 impl Facts {
     fn metadata(&self, tally: Tally) -> Metadata {
         let Description { name, headers, query_keys } = self.policy.describe();
+        let measured = self.progress.measured.get();
         let masked = |text: &str| redact_text(&self.policy, text).into_owned();
         Metadata {
             schema_version: VERSION,
@@ -433,7 +439,8 @@ impl Facts {
             merged: Vec::new(),
             recovered: false,
             cost: Cost {
-                programs: self.progress.programs.get().cloned().unwrap_or_default(),
+                programs: measured.map(|measured| measured.programs.clone()).unwrap_or_default(),
+                measured_events: measured.map(|measured| measured.events),
                 // What it took to load the programs is over, and has nothing to do with how much is recorded.
                 cpu_ns: cost::cpu_ns(self.loader).saturating_sub(self.cpu_before_ns),
                 memory_bytes: cost::memory_bytes(),

@@ -123,12 +123,15 @@ pub fn summary(
 
 /// What the capture itself took.
 fn cost(cost: &Cost, events: u64) -> String {
-    let per_event = |ns: u64| format!("{:.2} µs", ns as f64 / 1e3 / events.max(1) as f64);
+    let each = |ns: u64, events: u64| format!("{:.2} µs", ns as f64 / 1e3 / events.max(1) as f64);
     let kernel_ns: u64 = cost.programs.iter().map(|program| program.run_ns).sum();
-    let kernel = if cost.programs.is_empty() { "not measured".to_owned() } else { per_event(kernel_ns) };
+    let kernel = match cost.programs[..] {
+        [] => "not measured".to_owned(),
+        _ => each(kernel_ns, cost.measured_events.unwrap_or(events)),
+    };
     format!(
         "{} of CPU per event in the recorder, {kernel} in the kernel; {} of memory",
-        per_event(cost.cpu_ns),
+        each(cost.cpu_ns, events),
         bytes(cost.memory_bytes),
     )
 }

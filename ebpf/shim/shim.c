@@ -34,6 +34,7 @@ struct sock {
     u16 sk_protocol;
     u16 sk_type;
     struct socket *sk_socket;
+    void *sk_bpf_storage;
 } CORE;
 struct unix_address { int len; } CORE;
 struct unix_sock { struct unix_address *addr; struct sock *peer; } CORE;
@@ -77,7 +78,12 @@ struct {
     __type(value, struct state);
 } SOCKETS __attribute__((section(".maps"), used));
 
-INLINE void *socket_state(void *sk, u64 create) { return bpf_sk_storage_get(&SOCKETS, sk, 0, create); }
+INLINE void *socket_state(void *sk, u64 create)
+{
+    // Most sockets have no program's storage, which is seen here for less than the helper takes.
+    if (!create && !((struct sock *)sk)->sk_bpf_storage) return 0;
+    return bpf_sk_storage_get(&SOCKETS, sk, 0, create);
+}
 INLINE u64 socket_cookie(void *sk) { return bpf_get_socket_cookie(sk); }
 INLINE u16 socket_family(void *sk) { return ((struct sock *)sk)->__sk_common.skc_family; }
 INLINE u16 socket_protocol(void *sk) { return ((struct sock *)sk)->sk_protocol; }

@@ -48,13 +48,21 @@ pub(crate) fn record(state: &mut State, moved: &Moved) {
         source: source as u8,
         pad: 0,
     };
-    if source as u8 == Source::Socket as u8 && tls::socket::is_sealed(state, position, moved) {
+    // A client may change to another protocol where it begins to speak.
+    let asks = frames::may_begin(state, position, direction);
+    let is_socket = source as u8 == Source::Socket as u8;
+    let first = if asks || is_socket && tls::socket::looks(state, position, moved) {
+        payload::first_word(&bytes, length.into())
+    } else {
+        0
+    };
+    if is_socket && tls::socket::is_sealed(state, position, moved, asks, first) {
         data.captured = length.min(SEALED_BYTES as u32);
         data.head.seq = output::number();
         payload::deliver(data, direction, bytes);
         return;
     }
-    if frames::are_followed(state, position, moved) {
+    if frames::are_followed(state, moved, asks, first) {
         let scratch = match source {
             Source::Socket => payload::scratch(direction),
             Source::OpenSsl | Source::Go => payload::claim(),

@@ -48,9 +48,20 @@ impl Walk {
     }
 }
 
-/// Whether the frames of a call at `position` of its stream are followed.
+/// Whether a call at `position` of its stream may begin with the preface, or go on with it: the first that a client says,
+/// here or after the answer to its wish to upgrade.
 #[inline(always)]
-pub(crate) fn are_followed(state: &mut State, position: u64, moved: &Moved) -> bool {
+pub(crate) fn may_begin(state: &mut State, position: u64, direction: Direction) -> bool {
+    let client = if state.flags & State::CONNECTING != 0 { Direction::Send } else { Direction::Receive };
+    client as u32 == direction as u32
+        && state.flags & (State::HTTP2 | State::TLS | State::DATAGRAM) == 0
+        && (state.turn == position || of(state, direction).known != 0)
+}
+
+/// Whether the frames of a call are followed, which begins with the bytes `word` if it `asks`: if it [may
+/// begin](may_begin) with the preface.
+#[inline(always)]
+pub(crate) fn are_followed(state: &mut State, moved: &Moved, asks: bool, word: u32) -> bool {
     let direction = moved.direction;
     if !payload::has_loop() {
         return false;
@@ -58,23 +69,16 @@ pub(crate) fn are_followed(state: &mut State, position: u64, moved: &Moved) -> b
     if state.flags & State::HTTP2 != 0 {
         return of(state, direction).flags & Frames::ENDED == 0;
     }
-    // A preface is the first that a client says, here or after the answer to its wish to upgrade.
-    let client = if state.flags & State::CONNECTING != 0 { Direction::Send } else { Direction::Receive };
-    if client as u32 != direction as u32 || state.flags & State::DATAGRAM != 0 {
+    // Nearly all others are told by their first bytes.
+    let known = of(state, direction).known;
+    if !asks || known == 0 && word != 0 && word != u32::from_ne_bytes([b'P', b'R', b'I', b' ']) {
         return false;
     }
-    if of(state, direction).known == 0 && state.turn != position {
-        return false;
-    }
-    let Segment { base, length } = first(&moved.bytes);
-    let (known, length) = (of(state, direction).known, length.min(moved.length));
+    let Segment { base, length } = payload::first(&moved.bytes);
+    let length = length.min(moved.length);
     if length < moved.length && length < PREFACE.len() as u64 {
         // Nobody cuts it into segments.
         of(state, direction).known = 0;
-        return false;
-    }
-    // Nearly all others are told by their first bytes.
-    if known == 0 && length >= 4 && payload::read_word(base) != u32::from_ne_bytes([b'P', b'R', b'I', b' ']) {
         return false;
     }
     preface(state, direction as u64, base, length) != 0
@@ -86,16 +90,6 @@ fn of(state: &mut State, direction: Direction) -> &mut Frames {
     match direction {
         Direction::Receive => &mut state.frames[0],
         Direction::Send => &mut state.frames[1],
-    }
-}
-
-/// The first bytes of a call that lie in one piece.
-#[inline(always)]
-pub(crate) fn first(bytes: &Bytes) -> Segment {
-    if bytes.vector != 0 {
-        payload::read_segment(bytes.at)
-    } else {
-        Segment { base: bytes.at, length: bytes.size }
     }
 }
 

@@ -216,6 +216,19 @@ pub(crate) fn read_long(at: u64) -> u64 {
     long
 }
 
+/// The first bytes of a call that lie in one piece.
+#[inline(always)]
+pub(crate) fn first(bytes: &Bytes) -> Segment {
+    if bytes.vector != 0 { read_segment(bytes.at) } else { Segment { base: bytes.at, length: bytes.size } }
+}
+
+/// The first four bytes of a call of `moved` bytes as a number; 0 when they are fewer, or cannot be read.
+#[inline(always)]
+pub(crate) fn first_word(bytes: &Bytes, moved: u64) -> u32 {
+    let Segment { base, length } = first(bytes);
+    if base != 0 && length.min(moved) >= size_of::<u32>() as u64 { read_word(base) } else { 0 }
+}
+
 /// A record whose payload is gathered from a vector.
 #[inline(always)]
 fn gather(data: Data, direction: Direction, vector: u64, count: u64) {
@@ -225,6 +238,9 @@ fn gather(data: Data, direction: Direction, vector: u64, count: u64) {
         return;
     };
     scratch.data = data;
+    if count == 2 && data.tail == 0 && gather_two(scratch, vector) {
+        return;
+    }
     scratch.walk = Walk {
         vector,
         length: data.length.into(),
@@ -256,6 +272,36 @@ fn gather(data: Data, direction: Direction, vector: u64, count: u64) {
     let kept = kernel::bounded(data.captured + data.tail, MAX_PAYLOAD);
     // SAFETY: the record's head and at most half of its room.
     unsafe { output::copy_out((&raw const *scratch).cast(), size_of::<Data>() as u32 + kept) };
+}
+
+/// Delivers a record whose payload is in two segments, a head and a body, for less than the walk takes. False when it
+/// cannot be read.
+#[inline(always)]
+fn gather_two(scratch: &mut Scratch, vector: u64) -> bool {
+    let mut segments = MaybeUninit::<[Segment; 2]>::zeroed();
+    // SAFETY: the room is that of two segments.
+    if !unsafe { read_user(segments.as_mut_ptr().cast(), size_of::<[Segment; 2]>() as u32, vector) } {
+        return false;
+    }
+    // SAFETY: any bytes are a value.
+    let [head, body] = unsafe { segments.assume_init() };
+    let wanted = u64::from(scratch.data.captured);
+    let part = kernel::bounded(head.length.min(wanted) as u32, MAX_PAYLOAD);
+    let rest = kernel::bounded(body.length.min(wanted - head.length.min(wanted)) as u32, MAX_PAYLOAD);
+    let offset = kernel::wrapped(part, MAX_PAYLOAD);
+    let payload = scratch.payload.as_mut_ptr();
+    // SAFETY: offset and length are each at most half of the room.
+    let read = unsafe {
+        read_user(payload.cast(), part, head.base) && read_user(payload.add(offset).cast(), rest, body.base)
+    };
+    if !read {
+        return false;
+    }
+    scratch.data.captured = part + rest;
+    let kept = kernel::bounded(part + rest, MAX_PAYLOAD);
+    // SAFETY: the record's head and at most half of its room.
+    unsafe { output::copy_out((&raw const *scratch).cast(), size_of::<Data>() as u32 + kept) };
+    true
 }
 
 /// Whether [`repeat`] repeats as often as it is asked to.

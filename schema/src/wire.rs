@@ -277,6 +277,8 @@ impl State {
     pub const SEALED: u32 = 64;
     /// The TLS session that it carries is known.
     pub const TIED: u32 = 128;
+    /// What it carries is no TLS as far as was seen, so that there is no session to look for.
+    pub const CLEAR: u32 = 256;
 
     /// What is remembered of a TLS session that was not seen from its beginning: nothing comes first.
     pub const MIDDLE: Self = Self {

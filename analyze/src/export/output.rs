@@ -5,7 +5,10 @@ use std::{
     path::Path,
 };
 
-use crate::{Error, output};
+use crate::{
+    Error,
+    output::{self, Place},
+};
 
 /// Has `write` write a file, which appears at `path` when it is complete; its owner alone may read it. A file that is there
 /// already is replaced with `force` only.
@@ -15,21 +18,20 @@ pub fn to_file<T>(
     write: impl FnOnce(&mut dyn Write) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let failed = |error: io::Error| output::refused(path, &error);
-    let mut file = output::beside(path, force)?;
-    let mut out = BufWriter::new(file.as_file_mut());
+    let place = Place::take(path, force)?;
+    let mut out = BufWriter::new(place.file()?);
     let written = write(&mut out).map_err(|error| match error {
         Error::Write(error) => failed(error),
         other => other,
     })?;
     out.flush().map_err(failed)?;
-    drop(out);
-    output::put(file, path, force)?;
+    place.fill()?;
     Ok(written)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, os::unix::fs::FileTypeExt as _, process::Command, thread};
 
     use super::*;
 
@@ -49,5 +51,20 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"first");
         to_file(&path, true, write(b"second")).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"second");
+    }
+
+    #[test]
+    fn what_is_no_file_is_written_to_and_never_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let reader = thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).unwrap()
+        });
+        to_file(&pipe, false, |out| Ok(out.write_all(b"all")?)).unwrap();
+        assert_eq!(reader.join().unwrap(), b"all");
+        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
     }
 }

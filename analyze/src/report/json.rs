@@ -76,6 +76,8 @@ struct Expense<'r> {
     memory_bytes: u64,
     written_bytes: u64,
     programs: Vec<Program<'r>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    measured_events: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -100,6 +102,7 @@ impl<'r> Expense<'r> {
             memory_bytes: cost.memory_bytes,
             written_bytes: cost.written_bytes,
             programs: programs.collect(),
+            measured_events: cost.measured_events,
         })
     }
 }

@@ -35,6 +35,10 @@ impl Textfile {
     /// Replaces what is in it.
     pub(super) fn write(&mut self, text: &[u8]) -> io::Result<()> {
         self.due = Instant::now() + INTERVAL;
+        // A device or a pipe is never replaced.
+        if fs::metadata(&self.path).is_ok_and(|found| !found.is_file()) {
+            return File::options().write(true).open(&self.path)?.write_all(text);
+        }
         // The collector reads files that are called *.prom.
         let mut beside = self.path.clone().into_os_string();
         beside.push(".tmp");

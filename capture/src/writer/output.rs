@@ -74,8 +74,14 @@ impl Output {
 
 /// Whether a place is free, or may be taken.
 fn check(names: &Names, force: bool) -> Result<(), Error> {
-    if names.path.is_dir() {
-        let source = io::Error::from(io::ErrorKind::IsADirectory);
+    // A device would be replaced by the file: as root, even /dev/null.
+    if let Ok(found) = fs::metadata(&names.path)
+        && !found.is_file()
+    {
+        let source = match found.is_dir() {
+            true => io::ErrorKind::IsADirectory.into(),
+            false => io::Error::other("a recording is a file: this is a device or a pipe"),
+        };
         return Err(Error::Create { path: names.path.clone(), source });
     }
     if is_being_written(names) {
@@ -182,7 +188,7 @@ pub(crate) fn parts_of(path: &Path) -> Vec<Names> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::{fs::symlink, net::UnixListener};
 
     use super::*;
 
@@ -214,6 +220,17 @@ mod tests {
         let Claim { names, .. } = Output::create(&path, false, true).unwrap().first;
         assert!(!names.partial.is_symlink() && !names.journal.is_symlink());
         assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let _socket = UnixListener::bind(&path).unwrap();
+        for force in [false, true] {
+            assert!(matches!(Output::create(&path, false, force), Err(Error::Create { .. })));
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -3,11 +3,7 @@
 use beyla_schema::wire::{Direction, State, Target};
 
 use super::{READ, Read, TAKEN};
-use crate::{
-    frames,
-    output::Actor,
-    payload::{self, Moved, Segment},
-};
+use crate::{output::Actor, payload::Moved};
 
 // RFC 8446, section 5.1.
 const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -17,35 +13,62 @@ const APPLICATION_DATA: u8 = 23;
 /// No handshake is longer: what comes behind is ciphertext wherever calls begin.
 const LONGEST_HANDSHAKE: u64 = 64 << 10;
 
-/// Looks at a call at `position` of its stream. Whether its bytes are ciphertext that nobody needs.
+/// Whether a call at `position` of its stream is looked at for TLS.
 #[inline(always)]
-pub(crate) fn is_sealed(state: &mut State, position: u64, moved: &Moved) -> bool {
-    let begins = position == 0;
-    let shakes = state.flags & (State::TLS | State::SEALED) == State::TLS;
-    let loose = moved.actor.target.0 & Target::HAS_TLS != 0 && state.flags & State::TIED == 0;
-    if begins || shakes || loose {
-        look(state, moved, position);
+pub(crate) fn looks(state: &mut State, position: u64, moved: &Moved) -> bool {
+    position == 0 || shakes(state) || is_loose(state, moved)
+}
+
+/// Looks at a call at `position` of its stream, which begins with the bytes `word`, where a client begins to speak if it
+/// `asks`. Whether its bytes are ciphertext that nobody needs.
+#[inline(always)]
+pub(crate) fn is_sealed(state: &mut State, position: u64, moved: &Moved, asks: bool, word: u32) -> bool {
+    let is_record = record_kind(word) != 0;
+    if is_record {
+        state.flags &= !State::CLEAR;
+    }
+    if looks(state, position, moved) {
+        look(state, moved, position, word.into());
+        // Elsewhere it may be the middle of a record.
+        if (asks || position == 0) && word != 0 && !is_record && state.flags & State::TLS == 0 {
+            state.flags |= State::CLEAR;
+        }
     }
     state.flags & State::SEALED != 0
 }
 
-/// Apart from its caller because few calls get here.
-#[inline(never)]
-fn look(state: &mut State, moved: &Moved, position: u64) -> u64 {
-    let Segment { base, length } = frames::first(&moved.bytes);
-    let word = if length >= 4 && base != 0 { payload::read_word(base) } else { 0 };
+/// Whether the handshake of a connection in TLS is not over.
+#[inline(always)]
+fn shakes(state: &State) -> bool {
+    state.flags & (State::TLS | State::SEALED) == State::TLS
+}
+
+/// Whether there may be a session that the connection is to be tied to.
+#[inline(always)]
+fn is_loose(state: &State, moved: &Moved) -> bool {
+    moved.actor.target.0 & Target::HAS_TLS != 0 && state.flags & (State::TIED | State::CLEAR) == 0
+}
+
+/// The kind of the record that begins with these bytes; 0 when none does.
+#[inline(always)]
+fn record_kind(word: u32) -> u8 {
     let [kind, major, minor, _] = word.to_ne_bytes();
     let is_record = (CHANGE_CIPHER_SPEC..=APPLICATION_DATA).contains(&kind) && major == 3 && minor <= 4;
-    if position == 0 && is_record && kind == HANDSHAKE {
+    if is_record { kind } else { 0 }
+}
+
+/// Apart from its caller because few calls get here.
+#[inline(never)]
+fn look(state: &mut State, moved: &Moved, position: u64, word: u64) -> u64 {
+    let kind = record_kind(word as u32);
+    if position == 0 && kind == HANDSHAKE {
         state.flags |= State::TLS;
     }
-    if state.flags & State::TLS != 0
-        && (is_record && kind == APPLICATION_DATA || position > LONGEST_HANDSHAKE)
-    {
+    if state.flags & State::TLS != 0 && (kind == APPLICATION_DATA || position > LONGEST_HANDSHAKE) {
         state.flags |= State::SEALED;
     }
-    if moved.actor.target.0 & Target::HAS_TLS != 0 && state.flags & State::TIED == 0 {
-        tie(state, moved, is_record);
+    if is_loose(state, moved) {
+        tie(state, moved, kind != 0);
     }
     0
 }

@@ -148,6 +148,9 @@ pub struct Probe {
 pub struct Cost {
     /// Each kernel program that ran.
     pub programs: Vec<ProgramCost>,
+    /// Events made while they were measured, which ends before the capture does; None: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_events: Option<u64>,
     /// CPU time of the recorder, nanoseconds, of all its processes.
     pub cpu_ns: u64,
     /// Most memory the recorder had, bytes.

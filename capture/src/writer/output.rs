@@ -78,9 +78,10 @@ fn check(names: &Names, force: bool) -> Result<(), Error> {
     if let Ok(found) = fs::metadata(&names.path)
         && !found.is_file()
     {
-        let source = match found.is_dir() {
-            true => io::ErrorKind::IsADirectory.into(),
-            false => io::Error::other("a recording is a file: this is a device or a pipe"),
+        let source = if found.is_dir() {
+            io::ErrorKind::IsADirectory.into()
+        } else {
+            io::Error::other("a recording is a file: this is a device or a pipe")
         };
         return Err(Error::Create { path: names.path.clone(), source });
     }

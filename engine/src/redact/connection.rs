@@ -97,11 +97,15 @@ impl Connection {
                 head.start += RECORD_HEAD;
             }
         }
-        work.piece(payload, head);
+        if !head.is_empty() {
+            work.piece(payload, head);
+        }
         if call.hidden > 0 {
             work.gap(call.hidden);
         }
-        work.piece(tail, end);
+        if !end.is_empty() {
+            work.piece(tail, end);
+        }
     }
 }
 
@@ -146,7 +150,7 @@ impl Work<'_> {
         }
     }
 
-    /// Masks the secrets in bytes that follow each other.
+    /// Masks the secrets in bytes that follow each other, of which there are some.
     fn piece(&mut self, out: &mut Output<'_>, range: Range<usize>) {
         let bytes = &out.source()[..range.end];
         let strict = self.policy.masks_bodies();

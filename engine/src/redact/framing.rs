@@ -469,11 +469,40 @@ impl Framer {
             self.line = line;
         }
         if let Some(event) = result {
-            return Step { length: end + 1, region: Region::Head, event };
+            let length = end + 1 + self.fields(&bytes[end + 1..]);
+            return Step { length, region: Region::Head, event };
         }
         asked.lose(self.is_response());
         self.enter(if self.whole && !self.spoken { Phase::Opaque } else { Phase::Lost });
         step(end + 1, Region::Other)
+    }
+
+    /// Takes the lines of a head that `bytes` begin with, if it is one that goes on, and gives their length. The last line,
+    /// and one that is not complete, are left.
+    fn fields(&mut self, bytes: &[u8]) -> usize {
+        let mut length = 0;
+        while self.phase == (Phase::Line { first: false })
+            && let rest = &bytes[length..]
+            && let Some(end) = memchr(b'\n', rest)
+            && !matches!(rest[..end], [] | [b'\r'])
+        {
+            self.field(&rest[..=end]);
+            length += end + 1;
+        }
+        length
+    }
+
+    /// Takes a line of a head that is neither its first nor its last. It is kept if it tells where the message ends.
+    fn field(&mut self, line: &[u8]) {
+        // Most lines are ruled out by their first letter.
+        let may_tell = matches!(line[0].to_ascii_lowercase(), b'c' | b't');
+        let name = if may_tell { &line[..memchr(b':', line).unwrap_or(0)] } else { b"" };
+        let telling = [&b"content-length"[..], b"transfer-encoding"];
+        if telling.iter().any(|telling| telling.eq_ignore_ascii_case(name))
+            && self.head.len() + line.len() <= MAX_KEPT
+        {
+            self.head.extend_from_slice(line);
+        }
     }
 
     /// Takes a line. None when it makes no sense.
@@ -494,17 +523,7 @@ impl Framer {
                 self.phase = Phase::Line { first: false };
             }
             Phase::Line { first: false } if text.is_empty() => return self.end_head(asked),
-            Phase::Line { first: false } => {
-                // Most lines are ruled out by their first letter.
-                let may_tell = matches!(text[0].to_ascii_lowercase(), b'c' | b't');
-                let name = if may_tell { &text[..memchr(b':', text).unwrap_or(0)] } else { b"" };
-                let telling = [&b"content-length"[..], b"transfer-encoding"];
-                if telling.iter().any(|telling| telling.eq_ignore_ascii_case(name))
-                    && self.head.len() + line.len() <= MAX_KEPT
-                {
-                    self.head.extend_from_slice(line);
-                }
-            }
+            Phase::Line { first: false } => self.field(line),
             Phase::ChunkEnd if text.is_empty() => self.enter(Phase::ChunkSize),
             Phase::ChunkSize => {
                 let digits = text.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();

@@ -74,7 +74,14 @@ impl Scanner {
     }
 
     /// Masks the secrets in `range`, which is part of a piece that begins at `floor`.
+    #[inline]
     pub(super) fn scan(&mut self, policy: &Policy, out: &mut Output<'_>, floor: usize, range: Range<usize>) {
+        if !range.is_empty() {
+            self.scan_some(policy, out, floor, range);
+        }
+    }
+
+    fn scan_some(&mut self, policy: &Policy, out: &mut Output<'_>, floor: usize, range: Range<usize>) {
         let bytes = out.source();
         let mut at = range.start;
         while at < range.end {
@@ -185,31 +192,39 @@ impl Scanner {
         if !may_be {
             return Mask::Off;
         }
-        if before.len() >= LOOK_BACK || self.carry.is_empty() {
-            return named(policy, mark, &before[before.len().saturating_sub(LOOK_BACK)..]);
+        let near = &before[before.len().saturating_sub(LOOK_BACK)..];
+        if let Some(mask) = named(policy, mark, near) {
+            return mask;
         }
+        if near.len() == LOOK_BACK || self.carry.is_empty() {
+            return Mask::Off;
+        }
+        self.introduced_before(policy, mark, before)
+    }
+
+    /// What a name introduces that began before the piece. Apart from its caller because few do.
+    #[cold]
+    fn introduced_before(&self, policy: &Policy, mark: u8, before: &[u8]) -> Mask {
         let mut window = [0; 2 * LOOK_BACK];
         let length = self.carry.len() + before.len();
         window[..self.carry.len()].copy_from_slice(&self.carry);
         window[self.carry.len()..length].copy_from_slice(before);
-        named(policy, mark, &window[..length])
+        named(policy, mark, &window[..length]).unwrap_or(Mask::Off)
     }
 }
 
-/// What a colon or an equals sign after `before` introduces.
-fn named(policy: &Policy, mark: u8, before: &[u8]) -> Mask {
+/// What a colon or an equals sign after `before` introduces. None when that has no end of what was there before the name.
+fn named(policy: &Policy, mark: u8, before: &[u8]) -> Option<Mask> {
     if mark == b'=' {
-        let start = before.iter().rposition(|&byte| byte == b'?' || ends_value(byte));
-        let secret = start.is_some_and(|start| {
-            b"?&;\n".contains(&before[start]) && policy.is_query_key(&before[start + 1..])
-        });
-        return if secret { Mask::Query } else { Mask::Off };
+        let start = before.iter().rposition(|&byte| byte == b'?' || ends_value(byte))?;
+        let secret = b"?&;\n".contains(&before[start]) && policy.is_query_key(&before[start + 1..]);
+        return Some(if secret { Mask::Query } else { Mask::Off });
     }
     let blank = before.iter().rev().take_while(|byte| is_blank(**byte)).count();
     let before = &before[..before.len() - blank];
-    let start = before.iter().rposition(|&byte| !is_token(byte));
-    let secret = start.is_some_and(|start| before[start] == b'\n' && policy.is_header(&before[start + 1..]));
-    if secret { Mask::Line { leading: true } } else { Mask::Off }
+    let start = before.iter().rposition(|&byte| !is_token(byte))?;
+    let secret = before[start] == b'\n' && policy.is_header(&before[start + 1..]);
+    Some(if secret { Mask::Line { leading: true } } else { Mask::Off })
 }
 
 /// Whether `line` is empty or may begin a header field; it may end anywhere.

@@ -20,7 +20,7 @@ impl JournaledWriter {
     /// Begins a file. Both files are new and empty; `metadata` is what is known at the beginning.
     pub fn create(partial: File, journal: File, metadata: Metadata) -> Result<Self, Error> {
         let journal = Journal::create(journal, &metadata)?;
-        Ok(Self { writer: EventWriter::new(partial, metadata.clock())?, journal, metadata, kept: 0 })
+        Ok(Self { writer: EventWriter::recording(partial, metadata.clock())?, journal, metadata, kept: 0 })
     }
 
     /// Closes row groups at `rows` already, so that a test sees many of them.

@@ -39,15 +39,16 @@ const BATCH_WORDS: usize = 1 << 17;
 pub const CHANNEL: usize = 64;
 
 /// The kernel wakes the reader for processes only. This often the ring is looked at while records come ...
-const BUSY: Duration = Duration::from_millis(4);
+const BUSY: Duration = Duration::from_millis(10);
 /// ... and this often while none do: short enough for a full burst to fit into the default ring.
 const IDLE: Duration = Duration::from_millis(20);
 
 const LOSS_INTERVAL_NS: u64 = 1_000_000_000;
 
-/// So many events tell what the kernel programs cost. Measuring takes a good part of what is measured, of other processes' calls
-/// too, so it ends then.
+/// So many events, or runs of kernel programs, tell what these cost. Measuring takes a good part of what is measured, of other
+/// processes' calls too, so it ends then.
 const MEASURED_EVENTS: u64 = 10_000;
+const MEASURED_RUNS: u64 = 1_000_000;
 
 /// How the capture is going, for whoever wants to watch.
 #[derive(Debug, Default)]
@@ -179,9 +180,9 @@ impl Reader {
                     skipped = attached.skipped_runs().unwrap_or(skipped);
                 }
                 let counters = sum(&self.counters);
-                if let Some(attached) = &attached
-                    && counters.made >= MEASURED_EVENTS
-                    && meter.is_some()
+                if meter.is_some()
+                    && let Some(attached) = &attached
+                    && (counters.made >= MEASURED_EVENTS || runs(attached) >= MEASURED_RUNS)
                 {
                     measure(attached, counters.made, &self.progress);
                     meter = None;
@@ -319,6 +320,11 @@ fn process_row(process: &wire::Process, facts: Facts) -> Row {
     let wire::Head { ts_ns, cpu, seq, pid, .. } = process.head;
     let change = convert::numbered(Change::ALL, |change| change as u8, process.change);
     Row { ts_ns, cpu, seq, pid, kind: RowKind::Process(change, process.parent, facts) }
+}
+
+/// How often the programs ran while they were measured.
+fn runs(attached: &Attached) -> u64 {
+    attached.costs().iter().map(|program| program.runs).sum()
 }
 
 /// Keeps what the programs have cost during so many events. The first time counts.

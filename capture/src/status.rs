@@ -125,9 +125,11 @@ pub fn summary(
 fn cost(cost: &Cost, events: u64) -> String {
     let each = |ns: u64, events: u64| format!("{:.2} µs", ns as f64 / 1e3 / events.max(1) as f64);
     let kernel_ns: u64 = cost.programs.iter().map(|program| program.run_ns).sum();
-    let kernel = match cost.programs[..] {
-        [] => "not measured".to_owned(),
-        _ => each(kernel_ns, cost.measured_events.unwrap_or(events)),
+    let measured = cost.measured_events.unwrap_or(events);
+    let kernel = if cost.programs.is_empty() || measured == 0 {
+        "not measured".to_owned()
+    } else {
+        each(kernel_ns, measured)
     };
     format!(
         "{} of CPU per event in the recorder, {kernel} in the kernel; {} of memory",

@@ -52,7 +52,7 @@ pub(crate) fn record(state: &mut State, moved: &Moved) {
     let asks = frames::may_begin(state, position, direction);
     let is_socket = source as u8 == Source::Socket as u8;
     let first = if asks || is_socket && tls::socket::looks(state, position, moved) {
-        payload::first_word(&bytes, length.into())
+        payload::first_word(&moved.bytes, length.into()) as u32
     } else {
         0
     };

@@ -222,11 +222,13 @@ pub(crate) fn first(bytes: &Bytes) -> Segment {
     if bytes.vector != 0 { read_segment(bytes.at) } else { Segment { base: bytes.at, length: bytes.size } }
 }
 
-/// The first four bytes of a call of `moved` bytes as a number; 0 when they are fewer, or cannot be read.
-#[inline(always)]
-pub(crate) fn first_word(bytes: &Bytes, moved: u64) -> u32 {
+/// The first four bytes of a call of `moved` bytes as a number; 0 when they are fewer, or cannot be read. Apart from its caller,
+/// as what it needs of the stack is more than what is left there.
+#[inline(never)]
+pub(crate) fn first_word(bytes: &Bytes, moved: u64) -> u64 {
     let Segment { base, length } = first(bytes);
-    if base != 0 && length.min(moved) >= size_of::<u32>() as u64 { read_word(base) } else { 0 }
+    let is_whole = base != 0 && length.min(moved) >= size_of::<u32>() as u64;
+    if is_whole { read_word(base).into() } else { 0 }
 }
 
 /// A record whose payload is gathered from a vector.
@@ -238,7 +240,7 @@ fn gather(data: Data, direction: Direction, vector: u64, count: u64) {
         return;
     };
     scratch.data = data;
-    if count == 2 && data.tail == 0 && gather_two(scratch, vector) {
+    if count == 2 && data.tail == 0 && gather_two(scratch, vector) != 0 {
         return;
     }
     scratch.walk = Walk {
@@ -274,14 +276,14 @@ fn gather(data: Data, direction: Direction, vector: u64, count: u64) {
     unsafe { output::copy_out((&raw const *scratch).cast(), size_of::<Data>() as u32 + kept) };
 }
 
-/// Delivers a record whose payload is in two segments, a head and a body, for less than the walk takes. False when it
-/// cannot be read.
-#[inline(always)]
-fn gather_two(scratch: &mut Scratch, vector: u64) -> bool {
+/// Delivers a record whose payload is in two segments, a head and a body, for less than the walk takes. 0 when it cannot be
+/// read. Apart from its caller as `first_word` is.
+#[inline(never)]
+fn gather_two(scratch: &mut Scratch, vector: u64) -> u64 {
     let mut segments = MaybeUninit::<[Segment; 2]>::zeroed();
     // SAFETY: the room is that of two segments.
     if !unsafe { read_user(segments.as_mut_ptr().cast(), size_of::<[Segment; 2]>() as u32, vector) } {
-        return false;
+        return 0;
     }
     // SAFETY: any bytes are a value.
     let [head, body] = unsafe { segments.assume_init() };
@@ -295,13 +297,13 @@ fn gather_two(scratch: &mut Scratch, vector: u64) -> bool {
         read_user(payload.cast(), part, head.base) && read_user(payload.add(offset).cast(), rest, body.base)
     };
     if !read {
-        return false;
+        return 0;
     }
     scratch.data.captured = part + rest;
     let kept = kernel::bounded(part + rest, MAX_PAYLOAD);
     // SAFETY: the record's head and at most half of its room.
     unsafe { output::copy_out((&raw const *scratch).cast(), size_of::<Data>() as u32 + kept) };
-    true
+    1
 }
 
 /// Whether [`repeat`] repeats as often as it is asked to.

@@ -94,25 +94,37 @@ impl<const BITS: u32> Durations<BITS> {
         (self.count > 0).then_some(self.max)
     }
 
-    /// Puts them in order, to be asked for percentiles.
-    pub fn sorted(mut self) -> Sorted<BITS> {
-        self.kept.sort_unstable();
-        Sorted(self)
+    /// To be asked for percentiles.
+    pub fn ranked(self) -> Ranked<BITS> {
+        Ranked { durations: self, placed: 0 }
     }
 }
 
-/// Durations in order.
+/// Durations, as far in order as percentiles need it. Fastest when these are asked for in ascending order.
 #[derive(Clone, Debug)]
-pub struct Sorted<const BITS: u32>(Durations<BITS>);
+pub struct Ranked<const BITS: u32> {
+    durations: Durations<BITS>,
+    /// The rank that was asked for last, from 0: what is kept before it is no longer, and what is behind it no shorter.
+    placed: usize,
+}
 
-impl<const BITS: u32> Sorted<BITS> {
+impl<const BITS: u32> Ranked<BITS> {
     /// A percentile by nearest rank: the smallest duration that at least `percent` of all do not exceed. Of durations that
     /// are counted, the middle of its step. Nanoseconds; none when there are no durations.
-    pub fn percentile(&self, percent: u64) -> Option<u64> {
-        let Self(Durations { count, max, kept, steps, .. }) = self;
+    pub fn percentile(&mut self, percent: u64) -> Option<u64> {
+        let Self { durations: Durations { count, max, kept, steps, .. }, placed } = self;
         let rank = (u128::from(*count) * u128::from(percent)).div_ceil(100).min(u128::from(*count)) as u64;
         let mut before = rank.checked_sub(1)?;
-        let Some(Steps { first, counts }) = steps else { return kept.get(before as usize).copied() };
+        let Some(Steps { first, counts }) = steps else {
+            let rank = before as usize;
+            let (part, at) = if rank < *placed {
+                (kept.get_mut(..*placed)?, rank)
+            } else {
+                (kept.get_mut(*placed..)?, rank - *placed)
+            };
+            *placed = rank;
+            return (at < part.len()).then(|| *part.select_nth_unstable(at).1);
+        };
         if rank == *count {
             return Some(*max);
         }
@@ -121,7 +133,7 @@ impl<const BITS: u32> Sorted<BITS> {
             before = before.saturating_sub(count.into());
             found
         });
-        found.map(|at| middle::<BITS>(first + at).min(*max))
+        found.map(|at| middle::<BITS>(*first + at).min(*max))
     }
 }
 
@@ -186,8 +198,10 @@ mod tests {
     }
 
     fn found(durations: Durations<BITS>) -> Vec<u64> {
-        let sorted = durations.sorted();
-        [50, 99, 100].into_iter().filter_map(|percent| sorted.percentile(percent)).collect()
+        let mut ranked = durations.ranked();
+        // In another order than that of their ranks, too.
+        ranked.percentile(90);
+        [50, 99, 100].into_iter().filter_map(|percent| ranked.percentile(percent)).collect()
     }
 
     #[test]
@@ -214,10 +228,10 @@ mod tests {
             (counted.len(), counted.max(), counted.mean()),
             (3, Some(1_000_003), Some(1_000_015.0 / 3.0))
         );
-        assert_eq!(counted.sorted().percentile(100), Some(1_000_003));
+        assert_eq!(counted.ranked().percentile(100), Some(1_000_003));
         let none = Durations::<BITS>::counted();
         assert_eq!((none.max(), none.mean(), none.is_empty()), (None, None, true));
-        assert_eq!(none.sorted().percentile(50), None);
+        assert_eq!(none.ranked().percentile(50), None);
     }
 
     proptest! {

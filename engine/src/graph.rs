@@ -95,7 +95,7 @@ impl Graph {
         let mut calls: Vec<Call> = merged
             .into_iter()
             .map(|((caller, callee), Edge { requests, errors, durations })| {
-                let durations = durations.sorted();
+                let mut durations = durations.ranked();
                 Call {
                     caller: caller.to_owned(),
                     callee,

@@ -64,6 +64,12 @@ pub(crate) struct Fields<'a> {
     pub(crate) traceparent: Option<&'a [u8]>,
     /// The first few are one (section 3.3).
     pub(crate) tracestates: [Option<&'a [u8]>; 4],
+    body: BodyFields,
+}
+
+/// The fields that tell where a message ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BodyFields {
     length: Option<Result<u64, Contradiction>>,
     coding: Option<Coding>,
 }
@@ -95,14 +101,40 @@ pub(crate) enum Framing {
 }
 
 impl Fields<'_> {
-    /// What the fields say about the body; chunks win over a length.
+    /// What the fields say about the body.
     pub(crate) fn framing(&self) -> Framing {
+        self.body.framing()
+    }
+}
+
+impl BodyFields {
+    /// What the fields say about the body; chunks win over a length.
+    pub(crate) fn framing(self) -> Framing {
         match (self.coding, self.length) {
             (Some(Coding::Chunked), _) => Framing::Chunked,
             (Some(Coding::Other), _) => Framing::Coded,
             (None, Some(Ok(length))) => Framing::Length(length),
             (None, Some(Err(Contradiction))) => Framing::Invalid,
             (None, None) => Framing::Silent,
+        }
+    }
+
+    /// Takes a field, if it is one of them. A name is told by its length first, which rules out nearly all others.
+    pub(crate) fn add(&mut self, name: &[u8], value: &[u8]) {
+        match name.len() {
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                for item in value.trim_ascii_start().split(|&byte| byte == b',') {
+                    let length = number(item.trim_ascii()).ok_or(Contradiction);
+                    let agrees = self.length.is_none_or(|before| before == length);
+                    self.length = Some(if agrees { length } else { Err(Contradiction) });
+                }
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                let last = value.rsplit(|&byte| byte == b',').next().unwrap_or_default();
+                let chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
+                self.coding = Some(if chunked { Coding::Chunked } else { Coding::Other });
+            }
+            _ => {}
         }
     }
 }
@@ -176,6 +208,11 @@ pub(crate) fn begins_response(call: &[u8]) -> bool {
 /// The status of a head that may be incomplete.
 pub(crate) fn status(head: &[u8]) -> Option<u16> {
     status_line(&head[..memchr(b'\n', head)?])
+}
+
+/// The method of a head that may be incomplete.
+pub(crate) fn method(head: &[u8]) -> Option<&[u8]> {
+    Some(request_line(&head[..memchr(b'\n', head)?])?.0)
 }
 
 /// Whether `method` is registered.
@@ -287,19 +324,7 @@ impl<'a> Fields<'a> {
             11 if name.eq_ignore_ascii_case(b"grpc-status") => self.grpc_status = Some(value()),
             12 if name.eq_ignore_ascii_case(b"content-type") => self.content_type = Some(value()),
             12 if name.eq_ignore_ascii_case(b"grpc-message") => self.grpc_message = Some(value()),
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                for item in value().split(|&byte| byte == b',') {
-                    let length = number(item.trim_ascii()).ok_or(Contradiction);
-                    let agrees = self.length.is_none_or(|before| before == length);
-                    self.length = Some(if agrees { length } else { Err(Contradiction) });
-                }
-            }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                let last = value().rsplit(|&byte| byte == b',').next().unwrap_or_default();
-                let chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
-                self.coding = Some(if chunked { Coding::Chunked } else { Coding::Other });
-            }
-            _ => {}
+            _ => self.body.add(name, &line[colon + 1..]),
         }
         Some(())
     }
@@ -316,10 +341,27 @@ fn number(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// The characters of a method (RFC 9110 section 5.6.2).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+/// The characters of a method, or of the name of a field (RFC 9110 section 5.6.2).
+#[inline]
+pub(crate) fn is_token(byte: u8) -> bool {
+    TOKEN[usize::from(byte)]
 }
+
+const TOKEN: [bool; 256] = {
+    let others = b"!#$%&'*+-.^_`|~";
+    let mut token = [false; 256];
+    let mut byte = 0;
+    while byte < token.len() {
+        token[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < others.len() {
+        token[others[at] as usize] = true;
+        at += 1;
+    }
+    token
+};
 
 /// What a target may have: anything visible, and bytes above ASCII, which some clients send raw.
 fn is_target(byte: u8) -> bool {

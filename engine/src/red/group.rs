@@ -43,8 +43,8 @@ impl Group {
     /// The numbers, of a report about so many seconds.
     pub(super) fn row(self, seconds: f64) -> Row {
         let (mean, max) = (self.durations.mean(), self.durations.max());
-        let durations = self.durations.sorted();
-        let rank = |percent| milliseconds(durations.percentile(percent));
+        let mut durations = self.durations.ranked();
+        let mut rank = |percent| milliseconds(durations.percentile(percent));
         Row {
             requests: self.requests,
             rate: (seconds > 0.0).then(|| self.requests as f64 / seconds),

@@ -143,7 +143,7 @@ impl Recorder {
 
     pub(super) fn timeline(&self) -> Timeline {
         let buckets = (self.first..).zip(&self.slots).map(|(number, slot)| {
-            let durations = slot.durations.clone().sorted();
+            let mut durations = slot.durations.clone().ranked();
             Bucket {
                 start_ns: number.saturating_mul(self.length),
                 requests: slot.requests,

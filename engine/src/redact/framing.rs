@@ -1,16 +1,16 @@
 //! Where the messages of an HTTP/1.x connection begin and end (RFC 9112 section 6), in pieces of any size.
 //!
 //! This is knowledge of a lesser kind than the engine's: it decides which bytes are a body, and where a secret in a
-//! body cannot go on. What is kept of a head is its first line and the two fields that tell a length.
+//! body cannot go on. What is kept of a head is the method or the status, and what it says about the body.
 
 use std::collections::VecDeque;
 
 use memchr::memchr;
 
-use crate::http1::head::{self, Framing};
+use crate::http1::head::{self, BodyFields, Framing};
 use crate::http2::frame;
 
-/// Bytes that are kept of a head, and of one line of it that comes in pieces.
+/// Bytes that are kept of a line of a head that comes in pieces.
 const MAX_KEPT: usize = 16 << 10;
 
 /// Buffers above this size are not kept for the next message.
@@ -28,8 +28,10 @@ pub(super) struct Framer {
     phase: Phase,
     /// What was seen of a message that may begin, or of a line that comes in pieces.
     line: Vec<u8>,
-    /// The lines of the head that tell where the message ends.
-    head: Vec<u8>,
+    /// What the head begins with.
+    start: Start,
+    /// What it says about the body.
+    fields: BodyFields,
     /// A message was seen.
     spoken: bool,
     /// Nothing was missed of which the place is not known.
@@ -37,6 +39,16 @@ pub(super) struct Framer {
     doubt: Doubt,
     /// The place was lost in chunks, or where chunks may have begun, and no message began since.
     in_chunks: bool,
+}
+
+/// The first line of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// None was seen.
+    None,
+    Request(Method),
+    /// With its status.
+    Response(u16),
 }
 
 /// Whether there is a body at all: the request may have been HEAD, or waits for leave to send it.
@@ -152,8 +164,18 @@ enum Method {
     Other,
 }
 
+impl Method {
+    fn of(name: &[u8]) -> Self {
+        match name {
+            b"HEAD" => Self::Head,
+            b"CONNECT" => Self::Connect,
+            _ => Self::Other,
+        }
+    }
+}
+
 impl Asked {
-    fn ask(&mut self, method: &[u8]) {
+    fn ask(&mut self, method: Method) {
         if self.missed {
             *self = Self { unsure: true, ..Self::default() };
         } else if self.methods.is_empty() && self.early == 0 {
@@ -166,11 +188,7 @@ impl Asked {
         if self.methods.len() == MAX_ASKED {
             self.methods.clear();
         }
-        self.methods.push_back(match method {
-            b"HEAD" => Method::Head,
-            b"CONNECT" => Method::Connect,
-            _ => Method::Other,
-        });
+        self.methods.push_back(method);
     }
 
     /// The method of the request that a response answers, and whether that is certain.
@@ -205,7 +223,8 @@ impl Framer {
         Self {
             phase,
             line: Vec::new(),
-            head: Vec::new(),
+            start: Start::None,
+            fields: BodyFields::default(),
             spoken: false,
             whole: false,
             doubt: Doubt::None,
@@ -255,7 +274,7 @@ impl Framer {
             Phase::Data { chunk, .. } => chunk,
             Phase::ChunkEnd | Phase::ChunkSize | Phase::Trailer => true,
             // The rest of the head may announce them, unless it is that of a protocol switch.
-            Phase::Line { first: false } => head::status(&self.head).is_some_and(|status| status != 101),
+            Phase::Line { first: false } => matches!(self.start, Start::Response(status) if status != 101),
             Phase::Start(Trust::Unknown) | Phase::Lost => self.in_chunks,
             _ => false,
         };
@@ -325,7 +344,7 @@ impl Framer {
 
     /// Whether the message is a response: what is doubtful about its body is so to its end.
     fn is_response(&self) -> bool {
-        self.head.starts_with(b"HTTP/")
+        matches!(self.start, Start::Response(_))
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -492,16 +511,13 @@ impl Framer {
         length
     }
 
-    /// Takes a line of a head that is neither its first nor its last. It is kept if it tells where the message ends.
+    /// Takes a line of a head that is neither its first nor its last.
     fn field(&mut self, line: &[u8]) {
-        // Most lines are ruled out by their first letter.
-        let may_tell = matches!(line[0].to_ascii_lowercase(), b'c' | b't');
-        let name = if may_tell { &line[..memchr(b':', line).unwrap_or(0)] } else { b"" };
-        let telling = [&b"content-length"[..], b"transfer-encoding"];
-        if telling.iter().any(|telling| telling.eq_ignore_ascii_case(name))
-            && self.head.len() + line.len() <= MAX_KEPT
+        // Those that tell where the message ends begin with one of these; all others need no second look.
+        if matches!(line[0], b'C' | b'T' | b'c' | b't')
+            && let Some(colon) = memchr(b':', line)
         {
-            self.head.extend_from_slice(line);
+            self.fields.add(&line[..colon], line[colon + 1..].trim_ascii_end());
         }
     }
 
@@ -511,15 +527,12 @@ impl Framer {
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         match self.phase {
             Phase::Line { first: true } => {
-                if head::response(line).is_none() && head::request(line).is_none() {
-                    return None;
-                }
+                self.start = match head::status(line) {
+                    Some(status) => Start::Response(status),
+                    None => Start::Request(Method::of(head::method(line)?)),
+                };
+                self.fields = BodyFields::default();
                 self.spoken = true;
-                self.head.clear();
-                if self.head.capacity() > SPARE {
-                    self.head = Vec::new();
-                }
-                self.head.extend_from_slice(line);
                 self.phase = Phase::Line { first: false };
             }
             Phase::Line { first: false } if text.is_empty() => return self.end_head(asked),
@@ -547,12 +560,13 @@ impl Framer {
     fn end_head(&mut self, asked: &mut Asked) -> Option<Event> {
         let mut event = Event::None;
         let doubtful;
-        let phase = if let Some(head) = head::response(&self.head) {
-            let (framing, status) = (head.fields.framing(), head.status);
-            if status < 200 && status != 101 {
+        let framing = self.fields.framing();
+        let phase = match self.start {
+            Start::Response(status) if status < 200 && status != 101 => {
                 doubtful = false;
                 Phase::Start(Trust::Boundary)
-            } else {
+            }
+            Start::Response(status) => {
                 let (method, certain) = asked.answer();
                 doubtful = !certain;
                 if status == 101 || (method == Some(Method::Connect) && status < 300) {
@@ -567,15 +581,16 @@ impl Framer {
                     }
                 }
             }
-        } else {
-            let head = head::request(&self.head)?;
-            asked.ask(head.method);
-            doubtful = true;
-            match head.fields.framing() {
-                Framing::Silent => Phase::Start(Trust::Boundary),
-                Framing::Coded => return None,
-                framing => body(framing)?,
+            Start::Request(method) => {
+                asked.ask(method);
+                doubtful = true;
+                match framing {
+                    Framing::Silent => Phase::Start(Trust::Boundary),
+                    Framing::Coded => return None,
+                    framing => body(framing)?,
+                }
             }
+            Start::None => return None,
         };
         self.enter(phase);
         self.doubt = if doubtful { Doubt::Fresh } else { Doubt::None };

@@ -1,5 +1,7 @@
 //! What is a secret: the names of header fields and query parameters whose values are masked.
 
+use crate::http1::head::is_token;
+
 /// Header fields whose values are credentials.
 const HEADERS: [&str; 5] = ["authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key"];
 
@@ -255,28 +257,6 @@ impl Names {
         self.ends >> (byte.to_ascii_lowercase() & 0x7f) & 1 == 1
     }
 }
-
-/// The characters of a header name (RFC 9110 section 5.6.2).
-#[inline]
-pub(super) fn is_token(byte: u8) -> bool {
-    TOKEN[usize::from(byte)]
-}
-
-const TOKEN: [bool; 256] = {
-    let others = b"!#$%&'*+-.^_`|~";
-    let mut token = [false; 256];
-    let mut byte = 0;
-    while byte < token.len() {
-        token[byte] = (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let mut at = 0;
-    while at < others.len() {
-        token[others[at] as usize] = true;
-        at += 1;
-    }
-    token
-};
 
 fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).map(|value| value as u8)

@@ -9,8 +9,9 @@ use std::ops::Range;
 use memchr::{memchr, memchr2};
 
 use super::output::Output;
-use super::policy::{Policy, is_token};
+use super::policy::Policy;
 use super::query::{MAX_SENT, ends_value};
+use crate::http1::head::is_token;
 
 /// Bytes before a read that are kept to find the name of a value in it.
 const LOOK_BACK: usize = MAX_SENT + 1;

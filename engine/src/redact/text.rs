@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::output::MASK;
-use super::policy::{Policy, is_token};
+use super::policy::Policy;
+use crate::http1::head::is_token;
 
 /// Masks the secrets in a text, at equal length in bytes.
 ///

@@ -3,13 +3,16 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use arrow::{
-    array::{ArrayBuilder as _, ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray, UInt8Builder},
+    array::{ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray, UInt8Builder},
     buffer::{NullBuffer, ScalarBuffer},
     datatypes::{DataType, UInt8Type},
     error::ArrowError,
 };
 
-use super::read::{column, is_null, nulls};
+use super::{
+    Sparse as _,
+    read::{column, is_null, nulls},
+};
 
 /// The Arrow type of such a column.
 pub(super) fn data_type() -> DataType {
@@ -40,13 +43,13 @@ impl<T: Copy> WordsBuilder<T> {
 
     /// Sets the word of `row`, which lies behind all words so far; there are nulls in between.
     pub(super) fn set(&mut self, row: usize, key: u8) {
-        self.keys.append_nulls(row - self.keys.len());
+        self.keys.pad(row);
         self.keys.append_value(key);
     }
 
     /// Hands out a column of `rows`, with nulls behind the last word.
     pub(super) fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
-        self.keys.append_nulls(rows - self.keys.len());
+        self.keys.pad(rows);
         let keys = self.keys.finish();
         Ok(Arc::new(DictionaryArray::try_new(keys, Arc::clone(&self.words))?))
     }

@@ -219,7 +219,7 @@ fn row<'a>(name: Option<&Name>, slots: impl Iterator<Item = &'a Slot>, length: f
         total.last_status = slot.last_status.or(total.last_status);
     }
     let max_ns = total.durations.max();
-    let durations = total.durations.sorted();
+    let mut durations = total.durations.ranked();
     (total.requests > 0).then(|| Row {
         name: name.cloned(),
         requests: total.requests,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayBuilder as _, ArrayRef, BinaryBuilder, BooleanBuilder, PrimitiveBuilder, RecordBatch,
-        StringBuilder, TimestampNanosecondBuilder,
+        ArrayRef, BinaryBuilder, BooleanBuilder, PrimitiveBuilder, RecordBatch, StringBuilder,
+        TimestampNanosecondBuilder,
     },
     datatypes::{ArrowPrimitiveType, UInt16Type, UInt32Type, UInt64Type},
     error::ArrowError,
@@ -13,7 +13,7 @@ use arrow::{
 
 use super::{Kind, schema};
 use crate::{
-    arrow::{append_text, words::WordsBuilder},
+    arrow::{Sparse as _, append_text, words::WordsBuilder},
     event::{Body, Call, Change, Clock, Close, Data, Direction, Endpoint, Event, Process, Source, Transport},
 };
 
@@ -64,14 +64,14 @@ pub struct Builder {
 
 /// Sets a number of a column that not every row has a value for.
 fn set<T: ArrowPrimitiveType>(column: &mut PrimitiveBuilder<T>, row: usize, value: T::Native) {
-    column.append_nulls(row - column.len());
+    column.pad(row);
     column.append_value(value);
 }
 
 /// Sets a text, unless it is empty: then nothing is known.
 fn set_text(column: &mut StringBuilder, row: usize, text: &str) {
     if !text.is_empty() {
-        column.append_nulls(row - column.len());
+        column.pad(row);
         column.append_value(text);
     }
 }
@@ -87,7 +87,7 @@ impl EndpointBuilder {
         match endpoint {
             Endpoint::Unix(path) => set_text(&mut self.address, row, path),
             Endpoint::Inet(address) => {
-                self.address.append_nulls(row - self.address.len());
+                self.address.pad(row);
                 append_text(&mut self.address, Some(address.ip()));
                 set(&mut self.port, row, address.port());
             }
@@ -163,7 +163,7 @@ impl Builder {
         self.tid.append_option((tid != 0).then_some(tid));
         self.connection.append_option((connection != 0).then_some(connection));
         if carried {
-            self.carried.append_nulls(row - self.carried.len());
+            self.carried.pad(row);
             self.carried.append_value(true);
         }
         let kind = match body {
@@ -226,10 +226,10 @@ impl Builder {
         }
         set(&mut self.length, row, length);
         set(&mut self.captured, row, (payload.len() + tail.len()) as u32);
-        self.payload.append_nulls(row - self.payload.len());
+        self.payload.pad(row);
         self.payload.append_value(payload);
         if !tail.is_empty() {
-            self.tail.append_nulls(row - self.tail.len());
+            self.tail.pad(row);
             self.tail.append_value(tail);
         }
         self.bytes += payload.len() + tail.len();
@@ -299,23 +299,23 @@ impl Builder {
 }
 
 fn number<T: ArrowPrimitiveType>(column: &mut PrimitiveBuilder<T>, rows: usize) -> ArrayRef {
-    column.append_nulls(rows - column.len());
+    column.pad(rows);
     Arc::new(column.finish())
 }
 
 fn text(column: &mut StringBuilder, rows: usize) -> ArrayRef {
-    column.append_nulls(rows - column.len());
+    column.pad(rows);
     Arc::new(column.finish())
 }
 
 /// Bytes are most of what is collected: there is room for as many in the next batch, which would else be copied as it grows.
 fn bytes(column: &mut BinaryBuilder, rows: usize) -> ArrayRef {
-    column.append_nulls(rows - column.len());
+    column.pad(rows);
     let next = BinaryBuilder::with_capacity(rows, column.values_slice().len());
     Arc::new(std::mem::replace(column, next).finish())
 }
 
 fn flag(column: &mut BooleanBuilder, rows: usize) -> ArrayRef {
-    column.append_nulls(rows - column.len());
+    column.pad(rows);
     Arc::new(column.finish())
 }

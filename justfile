@@ -133,7 +133,7 @@ check-otlp: python
 
 # Has other readers check that exports are what docs/export.md says. Needs node, and npm for the schema of HAR.
 check-exports *FILES="fixtures/*/*.parquet": build python
-    {{ target }}/python/bin/pip install --quiet \
+    {{ target }}/python/bin/python -m pip install --quiet \
         haralyzer jsonschema perfetto==0.59.1 prometheus_client pyarrow viztracer==1.1.1
     npm install --silent --no-save --prefix {{ target }}/node har-schema@2
     {{ target }}/python/bin/python -B fixtures/check-exports.py \
@@ -150,7 +150,7 @@ check-diff *ARGS: build
 
 # Has junitparser, another reader, read the JUnit XML of `diff` and `check`.
 check-junit: build python
-    {{ target }}/python/bin/pip install --quiet junitparser
+    {{ target }}/python/bin/python -m pip install --quiet junitparser
     {{ target }}/python/bin/python fixtures/check-junit.py --bin {{ bin }}
 
 # Runs the commands of docs/start.md, in their order, and looks whether they do what it says. Needs root.
@@ -175,7 +175,7 @@ bless-instructions: build
 [private]
 python:
     [ -d {{ target }}/python ] || python3 -m venv {{ target }}/python
-    {{ target }}/python/bin/pip install --quiet duckdb opentelemetry-proto selenium
+    {{ target }}/python/bin/python -m pip install --quiet duckdb opentelemetry-proto selenium
 
 # Records real servers on other kernels, 6.1 and 6.12 unless named, booted in an emulator. Debian 12.
 test-kernels *KERNELS: build

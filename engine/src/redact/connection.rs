@@ -7,7 +7,8 @@ use beyla_schema::event::{Data, Direction};
 use crate::http2::frame::Head;
 use crate::stream::Stream;
 
-use super::framing::{Asked, Event, Framer, Gap, Region};
+use super::asked::Asked;
+use super::framing::{Event, Framer, Gap, Region};
 use super::http2::Frames;
 use super::output::Output;
 use super::policy::Policy;
@@ -97,15 +98,11 @@ impl Connection {
                 head.start += RECORD_HEAD;
             }
         }
-        if !head.is_empty() {
-            work.piece(payload, head);
-        }
+        work.piece(payload, head);
         if call.hidden > 0 {
             work.gap(call.hidden);
         }
-        if !end.is_empty() {
-            work.piece(tail, end);
-        }
+        work.piece(tail, end);
     }
 }
 
@@ -150,8 +147,11 @@ impl Work<'_> {
         }
     }
 
-    /// Masks the secrets in bytes that follow each other, of which there are some.
+    /// Masks the secrets in bytes that follow each other.
     fn piece(&mut self, out: &mut Output<'_>, range: Range<usize>) {
+        if range.is_empty() {
+            return;
+        }
         let bytes = &out.source()[..range.end];
         let strict = self.policy.masks_bodies();
         let mut at = range.start;

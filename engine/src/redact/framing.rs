@@ -3,12 +3,12 @@
 //! This is knowledge of a lesser kind than the engine's: it decides which bytes are a body, and where a secret in a
 //! body cannot go on. What is kept of a head is the method or the status, and what it says about the body.
 
-use std::collections::VecDeque;
-
 use memchr::memchr;
 
 use crate::http1::head::{self, BodyFields, Framing};
 use crate::http2::frame;
+
+use super::asked::{Asked, Method};
 
 /// Bytes that are kept of a line of a head that comes in pieces.
 const MAX_KEPT: usize = 16 << 10;
@@ -18,9 +18,6 @@ const SPARE: usize = 1024;
 
 /// Bytes that are looked at to see what a stream begins with.
 const MAX_PROBE: usize = 64;
-
-/// Requests that are remembered until they are answered.
-const MAX_ASKED: usize = 1024;
 
 /// One direction.
 #[derive(Debug)]
@@ -142,70 +139,6 @@ pub(super) enum Gap {
     Chunks,
     /// In a head, or perhaps in one.
     Unknown,
-}
-
-/// Requests that wait for their response: what both directions have to know of each other.
-#[derive(Debug, Default)]
-pub(super) struct Asked {
-    methods: VecDeque<Method>,
-    /// Responses that came before their request.
-    early: u32,
-    /// Requests or responses were missed: the next request is taken for the only one that waits.
-    missed: bool,
-    /// Others may wait beside those in `methods`, until a request comes when none does.
-    unsure: bool,
-}
-
-/// The methods that change where a response ends (RFC 9112 section 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Method {
-    Head,
-    Connect,
-    Other,
-}
-
-impl Method {
-    fn of(name: &[u8]) -> Self {
-        match name {
-            b"HEAD" => Self::Head,
-            b"CONNECT" => Self::Connect,
-            _ => Self::Other,
-        }
-    }
-}
-
-impl Asked {
-    fn ask(&mut self, method: Method) {
-        if self.missed {
-            *self = Self { unsure: true, ..Self::default() };
-        } else if self.methods.is_empty() && self.early == 0 {
-            self.unsure = false;
-        }
-        if self.early > 0 {
-            self.early -= 1;
-            return;
-        }
-        if self.methods.len() == MAX_ASKED {
-            self.methods.clear();
-        }
-        self.methods.push_back(method);
-    }
-
-    /// The method of the request that a response answers, and whether that is certain.
-    fn answer(&mut self) -> (Option<Method>, bool) {
-        let method = self.methods.pop_front();
-        self.early += u32::from(method.is_none() && !self.missed);
-        (method, method.is_some() && !self.missed && !self.unsure)
-    }
-
-    /// Bytes were missed: of requests, after which those seen before keep their turn, or of responses.
-    fn lose(&mut self, responses: bool) {
-        if responses {
-            self.methods.clear();
-        }
-        self.early = 0;
-        self.missed = true;
-    }
 }
 
 impl Framer {

@@ -5,9 +5,10 @@
 //! stay true, so that the engine makes the same requests of what comes out. A secret may be cut by the ends of reads
 //! anywhere. Where bytes are missing, what may be the rest of a secret is masked as well.
 //!
-//! [`Redactor`] finds the connection, `connection` orders its bytes, `framing` and `scan` do HTTP/1.x and any
+//! [`Redactor`] finds the connection, `connection` orders its bytes, `framing`, `asked` and `scan` do HTTP/1.x and any
 //! text, `http2` and `huffman` do HTTP/2. What is promised is in `docs/redaction.md`.
 
+mod asked;
 mod connection;
 mod framing;
 mod http2;
